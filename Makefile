@@ -53,6 +53,7 @@ generate: ## write catalogs, reference pages, dashboards and the example configu
 	$(GO) run ./internal/dev/gen/dashboards
 	$(GO) run ./internal/dev/gen/docs
 	$(GO) test ./cmd/upkeep -run TestReference -update >/dev/null
+	$(GO) test ./internal/product/app -run TestRoutes -update >/dev/null
 
 .PHONY: lint
 lint: ## gofmt, vet, golangci-lint
@@ -80,6 +81,10 @@ storm: deps-test ## run DDL and DML beside the actions, and compare with a model
 .PHONY: mutants
 mutants: deps-test ## take one protection after the other out of a copy, and see that a test misses it; MUTANTS="contract …"
 	$(GO) run ./internal/dev/gen/mutants $(MUTANTS)
+
+.PHONY: attack
+attack: deps-test ## attack a running upkeep: proxies, browsers, roles, queries, connections; ATTACK=5000
+	$(GO) test -count 1 -v -timeout 1h -run 'TestAttack|TestLoginPage' ./cmd/upkeep -attack $(or $(ATTACK),5000)
 
 .PHONY: soak
 soak: deps-test ## run everything that takes long, and print what belongs in docs/evidence.md; SOAKS="storm kills …"

@@ -49,6 +49,9 @@ report=$(
 		need libc6-dev 'the C library to compile with' test -e /usr/include/stdio.h
 		need make 'make, for the same' has make
 		need systemd 'systemd-analyze, which checks the unit' has systemd-analyze
+		need nginx-light 'nginx, a proxy in front of upkeep' has nginx
+		need haproxy 'HAProxy, another one' has haproxy
+		need socat 'socat, a tunnel' has socat
 		need npm 'npm, which has the servers of other major versions of PostgreSQL' has npm
 		need docker.io 'a Docker engine, whose containers are looked after' has_server dockerd docker
 		need prometheus-alertmanager 'Alertmanager and amtool, for the mode outside' has_server prometheus-alertmanager amtool

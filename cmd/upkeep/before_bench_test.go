@@ -43,6 +43,9 @@ func BenchmarkBefore(b *testing.B) {
 				address, who := fmt.Sprintf("127.0.0.1:1986%d", i), fmt.Sprintf("upkeep%d", i)
 				text := fmt.Sprintf("data_dir: %s\nweb: {listen: '%s'}\ntargets: {host: [{name: here}]}\n%s", who,
 					address, more)
+				if err := makeToken(filepath.Join(dir, who)); err != nil {
+					b.Fatal(err)
+				}
 				if err := os.WriteFile(filepath.Join(dir, who+".yaml"), []byte(text), 0o600); err != nil {
 					b.Fatal(err)
 				}
@@ -162,7 +165,7 @@ func flood(b *testing.B, address string, serial *atomic.Int64, long time.Duratio
 func deliver(conn io.Writer, read *bufio.Reader, n int64) error {
 	body := fmt.Sprintf(`{"version":"4","groupKey":"k%d","status":"firing","receiver":"upkeep","groupLabels":{},"commonLabels":{},"commonAnnotations":{},"externalURL":"http://am","alerts":[{"status":"firing","labels":{"alertname":"A","severity":"warning","server":"main","database":"app","schema":"public","table":"t%d"},"annotations":{"summary":"dead rows"},"startsAt":%q,"endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://p/graph?g0.expr=up","fingerprint":"f%d"}]}`, n, n, time.Now().UTC().Format(time.RFC3339), n)
 	if _, err := fmt.Fprintf(conn, "POST /webhook/alertmanager HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "+
-		"application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+		"application/json\r\nAuthorization: Bearer "+adminToken+"\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
 		return err
 	}
 	res, err := http.ReadResponse(read, nil)

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 )
 
@@ -24,14 +25,18 @@ const defaultURL = "http://127.0.0.1:9847"
 
 // A client talks to a running upkeep.
 type client struct {
-	url, tokenFile string
-	json           bool
+	url, tokenFile, dataDir string
+	json                    bool
 }
 
 // flags adds to a command what it needs to find a running upkeep.
 func (c *client) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.url, "url", "", "URL of the running upkeep (default $UPKEEP_URL, else "+defaultURL+")")
-	cmd.Flags().StringVar(&c.tokenFile, "token-file", "", "file with the write token (default $UPKEEP_TOKEN)")
+	cmd.Flags().StringVar(&c.tokenFile, "token-file", "",
+		"file with a token of web.tokens (default $UPKEEP_TOKEN, else admin-token in data_dir)")
+	cmd.Flags().StringVar(&c.dataDir, "data-dir", "",
+		"data_dir of the upkeep on this machine (default $UPKEEP_DATA_DIR, else as ./upkeep.yaml or\n"+
+			"/etc/upkeep/upkeep.yaml says, else "+config.DefaultDataDir()+")")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print the answer as JSON")
 }
 
@@ -54,7 +59,7 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	token, err := c.token()
+	token, hint, err := c.token(base)
 	if err != nil {
 		return err
 	}
@@ -71,7 +76,10 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 			"(%w)", base, errors.Unwrap(err))
 	}
 	defer func() { _ = res.Body.Close() }() // read only
-	return answer(res, out, !c.json)
+	if err = answer(res, out, !c.json); err != nil && res.StatusCode == http.StatusUnauthorized {
+		err = fmt.Errorf("not logged in: %s", hint)
+	}
+	return err
 }
 
 // answer reads an answer. For people every name and text in it is made visible: one with a
@@ -100,15 +108,20 @@ func answer(res *http.Response, out any, people bool) error {
 	return nil
 }
 
-func (c *client) token() (string, error) {
-	if c.tokenFile == "" {
-		return os.Getenv("UPKEEP_TOKEN"), nil
+// token returns what the client shows, and what to do where it is refused.
+func (c *client) token(base string) (token, hint string, err error) {
+	if c.tokenFile != "" {
+		text, err := os.ReadFile(c.tokenFile)
+		if err != nil {
+			return "", "", fmt.Errorf("--token-file: %w", err)
+		}
+		return strings.TrimSpace(string(text)), "the token in " + c.tokenFile + " is not one of web.tokens", nil
 	}
-	text, err := os.ReadFile(c.tokenFile)
-	if err != nil {
-		return "", fmt.Errorf("--token-file: %w", err)
+	if token = os.Getenv("UPKEEP_TOKEN"); token != "" {
+		return token, "the token in $UPKEEP_TOKEN is not one of web.tokens", nil
 	}
-	return strings.TrimSpace(string(text)), nil
+	token, hint = ownToken(c.dataDir, base)
+	return token, hint, nil
 }
 
 // printJSON prints a value for programs.
@@ -159,13 +172,4 @@ func whoami() string {
 		name = u.Username
 	}
 	return firstOf(name, "unknown")
-}
-
-func firstOf(all ...string) string {
-	for _, s := range all {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }

@@ -376,7 +376,7 @@ func upkeepOn(b *testing.B, s *sandbox.Postgres) (c cost) {
 	b.Helper()
 	const every = 4 * time.Second
 	config := filepath.Join(b.TempDir(), "upkeep.yaml")
-	text := fmt.Sprintf("data_dir: data\nlog: {level: debug}\nweb: {listen: '127.0.0.1:19848'}\nembedded: {enabled: "+
+	text := fmt.Sprintf("data_dir: data\nlog: {level: debug}\nweb: {listen: '127.0.0.1:19848', metrics_open: true}\nembedded: {enabled: "+
 		"false}\ntargets: {postgres: [{name: main, url: %q}]}\ncollectors:\n  interval: %s\n  settings:%s", s.URL,
 		every, sameFamilies)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -423,7 +423,7 @@ func BenchmarkRedisExporter(b *testing.B) {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	config := filepath.Join(b.TempDir(), "upkeep.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "data_dir: data\nweb: {listen: '127.0.0.1:19848'}\nembedded: "+
+	if err := os.WriteFile(config, fmt.Appendf(nil, "data_dir: data\nweb: {listen: '127.0.0.1:19848', metrics_open: true}\nembedded: "+
 		"{enabled: false}\ntargets: {redis: [{name: main, url: %q}]}\n", s.URL), 0o600); err != nil {
 		b.Fatal(err)
 	}

@@ -40,6 +40,7 @@ func TestIdleOutside(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	grant(t, dir)
 	var log strings.Builder
 	serve := exec.CommandContext(t.Context(), binary, "serve", "--config", file)
 	serve.Dir, serve.Stderr, serve.SysProcAttr = dir, &log, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -148,6 +148,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }() // the children wrote it
+	grant(t, s.dir)
 	met := 0
 	for n := range *moments {
 		s.sickenRound(t, n)

@@ -55,8 +55,9 @@ needs care, takes the action that a policy names, and measures whether it helped
   upkeep runs                        list runs and their results
   upkeep approve 7                   approve the plan of run 7
 
-The commands under "Ask a running upkeep" call its HTTP API. Commands that change something
-need the write token if one is configured (web.token_file).`,
+The commands under "Ask a running upkeep" call its HTTP API. On the machine of upkeep, as its user
+or root, they log in with the file admin-token in its data_dir; elsewhere they need a token of
+web.tokens (--token-file or $UPKEEP_TOKEN).`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -71,7 +72,7 @@ need the write token if one is configured (web.token_file).`,
 	}
 	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(),
 		scheduleCommand(), planCommand(), runCommand(), approveCommand(), rejectCommand(), cancelCommand(),
-		pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
+		pauseCommand(), resumeCommand(), policyCommand(), journalCommand(), loginCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)
 	}

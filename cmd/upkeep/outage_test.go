@@ -275,7 +275,7 @@ func (c *climate) removable(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func (c *climate) post(ctx context.Context, address string, a alert) bool {
-	w := &workload{client: c.client}
+	w := &workload{client: c.client, token: adminToken}
 	return w.post(ctx, "http://"+address+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: []alert{a}})
 }
 

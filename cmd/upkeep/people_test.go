@@ -430,8 +430,8 @@ receivers:
   - name: support
     webhook_configs: [{url: '%s/support', send_resolved: true}]
   - name: delivery
-    webhook_configs: [{url: 'http://%s/webhook/alertmanager'}]
-`, hook.URL, s.address)
+    webhook_configs: [{url: 'http://%s/webhook/alertmanager', http_config: {authorization: {credentials: %s}}}]
+`, hook.URL, s.address, adminToken)
 	am := servertest.AlertmanagerWith(t, amFile)
 	write(t, filepath.Join(s.dir, "alertmanager.yml"), amFile)
 	write(t, filepath.Join(s.dir, "upkeep.yaml"), fmt.Sprintf(`data_dir: data
@@ -453,9 +453,9 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 	}
 	servertest.Prometheus(t, fmt.Sprintf(`global: {scrape_interval: 300ms, scrape_timeout: 300ms, evaluation_interval: 300ms}
 rule_files: [down.rules.yaml]
-scrape_configs: [{job_name: upkeep, static_configs: [{targets: [%q]}]}]
+scrape_configs: [{job_name: upkeep, authorization: {credentials: %q}, static_configs: [{targets: [%q]}]}]
 alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
-`, s.address, strings.TrimPrefix(am.URL, "http://")), map[string]string{"down.rules.yaml": string(rules)})
+`, adminToken, s.address, strings.TrimPrefix(am.URL, "http://")), map[string]string{"down.rules.yaml": string(rules)})
 	servertest.Eventually(t, "the server answers", func() bool { return s.answers(t) })
 	s.stop(t)
 	servertest.Eventually(t, "the receiver has the alert",

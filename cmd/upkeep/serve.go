@@ -14,6 +14,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
+	configcheck "github.com/ai-micro-service/upkeep/internal/product/check"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
@@ -31,21 +32,27 @@ func serveCommand() *cobra.Command {
 
 func serve(ctx context.Context, file string) error {
 	private()
-	load := func() (*config.Config, error) {
-		c, err := config.Load(file, app.Known())
-		if err == nil {
-			err = c.Private()
-		}
-		return c, err
-	}
-	c, err := load()
+	c, weak, err := safe(file)
 	if err != nil {
 		return err
 	}
 	log := logger(c.Log)
+	for _, f := range weak {
+		log.Warn("weak configuration", "place", fmt.Sprintf("%s:%d", f.File, f.Line), "why", f.Text)
+	}
+	load := func() (*config.Config, error) {
+		c, _, err := safe(file)
+		return c, err
+	}
 	a, err := app.New(ctx, c, app.Options{Version: buildVersion(), Logger: log, Load: load})
 	if err != nil {
 		return err
+	}
+	if terminal(os.Stderr) {
+		if link, err := a.LoginLink(); err == nil {
+			fmt.Fprintf(os.Stderr, "\nOpen %s\nto log in, once, until %s. Later: upkeep login\n\n", link.URL,
+				link.Until)
+		}
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -69,6 +76,28 @@ func serve(ctx context.Context, file string) error {
 func private() {
 	syscall.Umask(0o077)
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // an old kernel dumps, as its limits say
+}
+
+// safe reads a configuration that is not dangerous, and returns what is weak in it.
+func safe(file string) (c *config.Config, weak []configcheck.Finding, err error) {
+	c, source, err := config.Read(file, app.Known())
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.Private(); err != nil {
+		return nil, nil, err
+	}
+	weak = configcheck.Danger(c, source)
+	if err := configcheck.Refused(weak); err != nil {
+		return nil, nil, err
+	}
+	return c, weak, nil
+}
+
+// terminal reports whether a person may read what is written to a file.
+func terminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 func logger(c config.Log) *slog.Logger {

@@ -193,6 +193,7 @@ func (w *workload) keepLog(t *testing.T) *os.File {
 // serve starts the upkeep of a folder. Who calls it ends it.
 func (w *workload) serve(t *testing.T, dir string, log *os.File) *exec.Cmd {
 	t.Helper()
+	grant(t, dir)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "upkeep", "serve", "--config", "upkeep.yaml")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	if err := cmd.Start(); err != nil {

@@ -100,5 +100,6 @@ func holds(g remediate.Guard, p remediate.Proposal) bool {
 
 // byHand reports whether a person asked for the run.
 func byHand(r remediate.Request) bool {
-	return r.Policy == "" && r.Schedule == "" && strings.HasPrefix(r.By, "user/")
+	return r.Policy == "" && r.Schedule == "" &&
+		(strings.HasPrefix(r.By, "user/") || strings.HasPrefix(r.By, "token/"))
 }

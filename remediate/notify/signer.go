@@ -133,6 +133,19 @@ func (s *Signer) Verify(token string, now time.Time) (run int64, plan string, un
 	return run, plan, until, nil
 }
 
+// Key returns a key of the store for another purpose, which tells nothing of the signer's own.
+func (s *Signer) Key(purpose string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
+	defer cancel()
+	key, err := s.key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte("upkeep key\x00" + purpose))
+	return h.Sum(nil), nil
+}
+
 // mac signs a token's parts. The name keeps the signature from being valid for
 // anything else that the key may once be used for.
 func mac(key, head []byte) []byte {

@@ -36,8 +36,12 @@ func (s Signature) claim(r *http.Request, now time.Time) (status int, err error)
 			s.header())
 	}
 	said := r.Header.Get(s.timestamp())
+	if said == "" && s.Timestamp != "" {
+		return http.StatusUnauthorized, fmt.Errorf("missing signed time in %s, which grafana.timestamp_header "+
+			"demands: an old delivery could be sent again", s.Timestamp)
+	}
 	if said == "" {
-		return 0, nil
+		return s.formed(r)
 	}
 	seconds, err := strconv.ParseInt(said, 10, 64)
 	if err != nil {
@@ -48,7 +52,19 @@ func (s Signature) claim(r *http.Request, now time.Time) (status int, err error)
 			fmt.Errorf("the delivery was signed %s from now by the clock here, and %s is allowed",
 				off.Abs().Round(time.Second), staleness)
 	}
+	return s.formed(r)
+}
+
+// formed reports whether a signature has the form of one.
+func (s Signature) formed(r *http.Request) (status int, err error) {
+	if got, err := hex.DecodeString(r.Header.Get(s.header())); err != nil || len(got) != sha256.Size {
+		return http.StatusUnauthorized, s.wrong()
+	}
 	return 0, nil
+}
+
+func (s Signature) wrong() error {
+	return fmt.Errorf("the signature in %s is not that of the body: is the secret the same on both sides?", s.header())
 }
 
 // verify looks at the body.
@@ -68,8 +84,7 @@ func (s Signature) verify(r *http.Request, body []byte) (status int, err error) 
 	h.Write(body)
 	got, err := hex.DecodeString(r.Header.Get(s.header()))
 	if err != nil || !hmac.Equal(got, h.Sum(nil)) {
-		return http.StatusUnauthorized,
-			fmt.Errorf("the signature in %s is not that of the body: is the secret the same on both sides?", s.header())
+		return http.StatusUnauthorized, s.wrong()
 	}
 	return 0, nil
 }

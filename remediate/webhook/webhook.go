@@ -32,6 +32,10 @@ const (
 	// large is how many deliveries beyond usualBody are taken at once.
 	large = 2
 
+	// unproven is how many bodies are read at once before their signature can be looked at: 4 MiB
+	// each, and they keep no place from those who have proved who they are.
+	unproven = 8
+
 	// bodyTimeout is how long a body may take to arrive, and the rest of a large one
 	// again.
 	bodyTimeout = 5 * time.Second
@@ -67,6 +71,7 @@ type Handler struct {
 	queue    *queue
 	reading  chan struct{} // bodies that are being read
 	large    chan struct{} // bodies beyond usualBody that are being read or taken
+	unproven chan struct{} // bodies that are being read of senders who have proved nothing yet
 	log      *sparing
 	requests *prometheus.CounterVec
 	duration prometheus.Observer
@@ -94,7 +99,7 @@ func New(c Config) *Handler {
 	}
 	h := &Handler{
 		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting),
-		large:    make(chan struct{}, large),
+		large: make(chan struct{}, large), unproven: make(chan struct{}, unproven),
 		log:      &sparing{log: c.Logger, now: c.Now},
 		requests: metric.NewCounter(c.Registerer, requests()),
 		duration: metric.NewHistogram(c.Registerer, duration(), 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1,
@@ -114,6 +119,7 @@ type sender struct {
 	Source
 	authorize func(*http.Request) (status int, err error)                // before the body is read; nil: it needs none
 	verify    func(r *http.Request, body []byte) (status int, err error) // after it; nil: it needs none
+	proven    bool                                                       // it was authenticated otherwise before
 }
 
 // ServeHTTP takes one delivery of Alertmanager.
@@ -123,20 +129,38 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // From returns the handler for the deliveries of a source.
 func (h *Handler) From(source Source) http.Handler {
-	from := sender{Source: source, authorize: h.config.Authorize}
-	if s := h.config.Signatures[source.Name]; s.Secret != nil {
+	return h.from(sender{Source: source, authorize: h.config.Authorize})
+}
+
+// from completes a sender by the signature that its deliveries need.
+func (h *Handler) from(from sender) http.Handler {
+	if s := h.config.Signatures[from.Name]; s.Secret != nil {
 		from.authorize = func(r *http.Request) (int, error) { return s.claim(r, h.config.Now()) }
 		from.verify = s.verify
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, from) })
 }
 
+// Signed reports whether the deliveries of a source prove themselves by a signature.
+func (h *Handler) Signed(source Source) bool { return h.config.Signatures[source.Name].Secret != nil }
+
+// Proven returns the handler for the deliveries of a source whose sender was authenticated. A
+// signature is asked for nevertheless where the source has one.
+func (h *Handler) Proven(source Source) http.Handler {
+	return h.from(sender{Source: source, proven: true})
+}
+
+// Refused counts and logs a delivery that was refused before it was read.
+func (h *Handler) Refused(r *http.Request, source Source, status int, why error) {
+	h.log.warn(r.Context(), "delivery refused", slog.Int("status", status), slog.String("source", source.Name),
+		slog.String("remote", r.RemoteAddr), slog.Any("err", why))
+	h.requests.WithLabelValues(source.Name, strconv.Itoa(status)).Inc()
+}
+
 // Trusted returns the handler for Alertmanager's deliveries from within the
 // process, which need no token.
 func (h *Handler) Trusted() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.serve(w, r, sender{Source: Alertmanager()})
-	})
+	return h.Proven(Alertmanager())
 }
 
 // A fault is why a delivery was not taken.
@@ -178,7 +202,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, from sender) (ale
 			return 0, &fault{status: status, err: err}
 		}
 	}
-	body, cut, f := h.body(w, r)
+	body, cut, f := h.body(w, r, from.verify != nil && !from.proven)
 	if len(body) > usualBody {
 		defer func() { <-h.large }()
 	}
@@ -259,14 +283,19 @@ func (h *Handler) accept(r *http.Request, taken []remediate.Alert) error {
 
 // body reads what was sent, and says whether more was sent than is read. Where it would
 // only wait it is not read at all. A body beyond usualBody holds a place in h.large.
-func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut bool, f *fault) {
+// One of a sender who has proved nothing yet has a place among few.
+func (h *Handler) body(w http.ResponseWriter, r *http.Request, unproven bool) (body []byte, cut bool, f *fault) {
 	busy := &fault{status: http.StatusServiceUnavailable, err: errBusy}
 	if h.queue.full() {
 		return nil, false, busy
 	}
+	places := h.reading
+	if unproven {
+		places = h.unproven
+	}
 	select {
-	case h.reading <- struct{}{}:
-		defer func() { <-h.reading }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	default:
 		return nil, false, busy
 	}

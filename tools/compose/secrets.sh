@@ -6,7 +6,7 @@ mkdir -p "$dir"
 chmod 700 "$dir"
 umask 022 # the folder is closed; within the containers other users read the files
 word() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
-for name in upkeep_token upkeep_postgres_password upkeep_redis_password postgres_password grafana_password; do
+for name in upkeep_alertmanager_token upkeep_prometheus_token upkeep_postgres_password upkeep_redis_password postgres_password grafana_password; do
 	[ -s "$dir/$name" ] || word >"$dir/$name"
 done
 [ -s "$dir/redis_users" ] || cat >"$dir/redis_users" <<EOF

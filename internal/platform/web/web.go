@@ -1,4 +1,5 @@
-// Package web makes the router that everything is served by.
+// Package web makes the router that everything is served by, with the entrance that each request
+// passes: each route declares who may use it, and what is not declared answers no stranger.
 package web
 
 import (
@@ -25,11 +26,6 @@ func New(log *slog.Logger) *gin.Engine {
 	_ = r.SetTrustedProxies(nil) // nothing is parsed
 	r.Use(recovered(log))
 	return r
-}
-
-// Get has a handler answer GET and HEAD.
-func Get(r gin.IRoutes, path string, handlers ...gin.HandlerFunc) {
-	r.Match([]string{http.MethodGet, http.MethodHead}, path, handlers...)
 }
 
 func recovered(log *slog.Logger) gin.HandlerFunc {

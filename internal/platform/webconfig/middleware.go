@@ -2,9 +2,10 @@ package webconfig
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -15,9 +16,8 @@ import (
 // deliveries begin the paths that monitoring systems deliver alerts to.
 const deliveries = "/webhook/"
 
-// Middleware lets a request through that names a user with the right password, or that
-// has the token. Where the file has no users it lets all requests through. It also limits
-// their rate and sets the headers of http_server_config.
+// Middleware limits the rate of requests and sets the headers of http_server_config. While the
+// file cannot be understood it refuses every request.
 func (f *File) Middleware() gin.HandlerFunc {
 	return func(g *gin.Context) {
 		if f.path == "" {
@@ -35,16 +35,6 @@ func (f *File) Middleware() gin.HandlerFunc {
 		}
 		for name, value := range s.config.HTTPConfig.Header {
 			g.Header(name, value)
-		}
-		if len(s.config.Users) == 0 {
-			return
-		}
-		switch ok, err := f.may(g.Request, s.config.Users); {
-		case err != nil:
-			refuse(g, http.StatusInternalServerError, err.Error())
-		case !ok:
-			g.Header("WWW-Authenticate", "Basic")
-			refuse(g, http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized))
 		}
 	}
 }
@@ -65,21 +55,43 @@ func tooMany(g *gin.Context) {
 	refuse(g, status, "more requests than rate_limit of the web configuration allows")
 }
 
-// may reports whether a request has the token, or a user's name and password.
-func (f *File) may(r *http.Request, users map[string]config.Secret) (bool, error) {
-	if got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		if f.token == nil {
-			return false, nil
-		}
-		want, err := f.token()
-		if err != nil {
-			return false, fmt.Errorf("web token: %w", err)
-		}
-		x, y := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want)) // every token takes the same time
-		return want != "" && subtle.ConstantTimeCompare(x[:], y[:]) == 1, nil
+// HasUsers reports whether the file has users.
+func (f *File) HasUsers() bool { return len(f.users()) > 0 }
+
+// TLS reports whether the file says how to serve with TLS.
+func (f *File) TLS() bool {
+	if f.path == "" {
+		return false
 	}
-	name, password, ok := r.BasicAuth()
-	return ok && f.known(users, name, password), nil
+	s, err := f.current()
+	return err == nil && s.config.TLSConfig.IsEnabled()
+}
+
+// Names returns the users of the file.
+func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.users())) }
+
+func (f *File) users() map[string]config.Secret {
+	if f.path == "" {
+		return nil
+	}
+	s, err := f.current()
+	if err != nil {
+		return nil // Middleware refuses every request
+	}
+	return s.config.Users
+}
+
+// Known reports whether the password of a user is right. Where it was not right a moment ago,
+// allow is asked first: the hash is slow to compute.
+func (f *File) Known(name, password string, allow func() error) (bool, error) {
+	return f.known(f.users(), name, password, allow)
+}
+
+// Stamp returns a value that changes with the password, and whether the user exists.
+func (f *File) Stamp(name string) (stamp []byte, there bool) {
+	hash, there := f.users()[name]
+	sum := sha256.Sum256([]byte(hash))
+	return sum[:8], there
 }
 
 // remembered limits the passwords that are known to be right.
@@ -89,7 +101,7 @@ const remembered = 100
 // an answer does not say which users exist.
 const unknownUser = "$2a$10$7EqJtq98hPqEX7fNZaFWoOhiN0k2WlTpoEOVKTIn1F1pSW7mHIpwK"
 
-func (p *passwords) known(users map[string]config.Secret, name, password string) bool {
+func (p *passwords) known(users map[string]config.Secret, name, password string, allow func() error) (bool, error) {
 	hash, there := users[name]
 	if !there {
 		hash = unknownUser
@@ -99,13 +111,16 @@ func (p *passwords) known(users map[string]config.Secret, name, password string)
 	right := p.right[key]
 	p.cache.Unlock()
 	if right {
-		return true
+		return true, nil
+	}
+	if err := allow(); err != nil {
+		return false, err
 	}
 	p.one.Lock()
 	err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
 	p.one.Unlock()
 	if err != nil || !there {
-		return false
+		return false, nil
 	}
 	p.cache.Lock()
 	defer p.cache.Unlock()
@@ -113,5 +128,5 @@ func (p *passwords) known(users map[string]config.Secret, name, password string)
 		clear(p.right)
 	}
 	p.right[key] = true
-	return true
+	return true, nil
 }

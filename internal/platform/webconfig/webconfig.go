@@ -1,4 +1,4 @@
-// Package webconfig serves with TLS, checks users and tokens, and limits the rate of
+// Package webconfig serves with TLS, checks users' passwords, and limits the rate of
 // requests, as a web configuration file says. The file has the format that Prometheus
 // and its exporters share; its types and its TLS come from prometheus/exporter-toolkit.
 // The toolkit's own handler is not used: it answers 401 to a bearer token. The file is
@@ -29,9 +29,8 @@ import (
 
 // A File is a web configuration file, or none.
 type File struct {
-	path  string
-	token func() (string, error)
-	log   *slog.Logger
+	path string
+	log  *slog.Logger
 
 	mu    sync.Mutex
 	now   *settings // what the file said when it was last read
@@ -48,11 +47,10 @@ type settings struct {
 }
 
 // New reads a file and the certificates that it names, and says what is wrong with them.
-// No part of a hash or of a key is in the error. An empty path means no file. token
-// returns the bearer token that is accepted in the place of a user; nil: no token. A file
+// No part of a hash or of a key is in the error. An empty path means no file. A file
 // that becomes wrong later is logged to log.
-func New(path string, token func() (string, error), log *slog.Logger) (*File, error) {
-	f := &File{path: path, token: token, log: log, passwords: passwords{right: make(map[[32]byte]bool)}}
+func New(path string, log *slog.Logger) (*File, error) {
+	f := &File{path: path, log: log, passwords: passwords{right: make(map[[32]byte]bool)}}
 	if path == "" {
 		return f, nil
 	}

@@ -60,14 +60,14 @@ func certify(t *testing.T, dir string, serial int64) {
 }
 
 // serve serves "in" at every path of a router.
-func serve(t *testing.T, file string, token func() (string, error)) (address string) {
+func serve(t *testing.T, file string) (address string) {
 	t.Helper()
-	return serveWith(t, file, token, slog.New(slog.DiscardHandler))
+	return serveWith(t, file, slog.New(slog.DiscardHandler))
 }
 
-func serveWith(t *testing.T, file string, token func() (string, error), log *slog.Logger) (address string) {
+func serveWith(t *testing.T, file string, log *slog.Logger) (address string) {
 	t.Helper()
-	f, err := webconfig.New(file, token, log)
+	f, err := webconfig.New(file, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,45 +124,49 @@ func TestPasswords(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := write(t, filepath.Join(t.TempDir(), "web.yaml"), "basic_auth_users: {ann: '"+string(hash)+"'}\n")
-	address := serve(t, file, func() (string, error) { return "token-1", nil })
-	as := func(user, password string) int {
+	f, err := webconfig.New(file, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	as := func(user, password string, allow error) bool {
 		t.Helper()
-		res, _ := ask(t, "http://"+address, func(r *http.Request) {
-			switch user {
-			case "":
-			case "Bearer":
-				r.Header.Set("Authorization", "Bearer "+password)
-			default:
-				r.SetBasicAuth(user, password)
-			}
-		})
-		if res.StatusCode == http.StatusUnauthorized && res.Header.Get("WWW-Authenticate") != "Basic" {
-			t.Errorf("%s: no browser asks for a password", user)
+		ok, err := f.Known(user, password, func() error { asked++; return allow })
+		if !errors.Is(err, allow) {
+			t.Errorf("%s: %v", user, err)
 		}
-		return res.StatusCode
+		return ok
 	}
 	for _, test := range []struct {
 		user, password string
-		status         int
+		known          bool
+		asked          int
 	}{
-		{"", "", 401},
-		{"ann", "wrong", 401},
-		{"ann", "", 401},
-		{"bob", "right", 401},
-		{"ann", "right", 200},
-		{"ann", "right", 200},
-		{"ann", "wrong", 401},
-		{"Bearer", "token-1", 200}, // as an Alertmanager has it
-		{"Bearer", "token-2", 401},
-		{"Bearer", "", 401},
+		{"ann", "wrong", false, 1},
+		{"ann", "", false, 1},
+		{"bob", "right", false, 1},
+		{"ann", "right", true, 1},
+		{"ann", "right", true, 0}, // what was right a moment ago costs nothing
+		{"ann", "wrong", false, 1},
 	} {
-		if got := as(test.user, test.password); got != test.status {
-			t.Errorf("%s with %q: %d, want %d", test.user, test.password, got, test.status)
+		asked = 0
+		if got := as(test.user, test.password, nil); got != test.known || asked != test.asked {
+			t.Errorf("%s with %q: %v, asked %d times", test.user, test.password, got, asked)
 		}
 	}
+	if as("ann", "wrong", errors.New("too many")) {
+		t.Error("let in without being asked")
+	}
+	before, there := f.Stamp("ann")
+	if _, bob := f.Stamp("bob"); !there || bob {
+		t.Error("the file has ann, and no bob")
+	}
 	write(t, file, "basic_auth_users: {bob: '"+string(hash)+"'}\n")
-	if got := as("ann", "right"); got != 401 {
-		t.Errorf("a removed user: %d", got)
+	if as("ann", "right", nil) {
+		t.Error("a removed user is let in")
+	}
+	if after, _ := f.Stamp("ann"); bytes.Equal(before, after) {
+		t.Error("the stamp of a removed user is the same")
 	}
 }
 
@@ -170,7 +174,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	certify(t, dir, 1)
 	address := serve(t, write(t, filepath.Join(dir, "web.yaml"),
-		"tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"), nil)
+		"tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"))
 	serial := func() int64 {
 		t.Helper()
 		c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
@@ -211,8 +215,7 @@ func TestWrong(t *testing.T) {
 			"RequireAndVerifyClientCert}", "must be set together"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := webconfig.New(write(t, filepath.Join(dir, "web.yaml"), test.text), nil,
-				slog.New(slog.DiscardHandler))
+			_, err := webconfig.New(write(t, filepath.Join(dir, "web.yaml"), test.text), slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("New: %v", err)
 			}
@@ -220,27 +223,13 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-// Without users a token is not asked for here: who changes something shows it to the gate.
-func TestWithoutUsers(t *testing.T) {
-	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
+// Headers of the file are in every answer, and a file that became wrong lets no request in.
+func TestHeaders(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "web.yaml"), "http_server_config: {headers: {X-Frame-Options: deny}}\n")
-	broken := errors.New("the file of the token is gone")
-	address := serve(t, file, func() (string, error) { return "", broken })
+	address := serve(t, file)
 	if res, text := ask(t, "http://"+address, nil); res.StatusCode != 200 ||
 		res.Header.Get("X-Frame-Options") != "deny" {
 		t.Errorf("%s %s %v", res.Status, text, res.Header)
-	}
-	write(t, file, "basic_auth_users: {ann: '"+string(hash)+"'}\n")
-	bearer := func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }
-	if res, text := ask(t, "http://"+address, bearer); res.StatusCode != 500 ||
-		!strings.Contains(text, broken.Error()) {
-		t.Errorf("%s %s", res.Status, text)
-	}
-	if res, _ := ask(t, "http://"+address+"/unknown", nil); res.StatusCode != 401 {
-		t.Errorf("an unknown path: %s: it says to strangers which paths there are", res.Status)
 	}
 	write(t, file, "basic_auth_users: {ann: hunter2}\n")
 	if res, text := ask(t, "http://"+address, nil); res.StatusCode != 500 || strings.Contains(text, "hunter2") {
@@ -251,7 +240,7 @@ func TestWithoutUsers(t *testing.T) {
 // What comes too fast is refused. A delivery is refused so that Alertmanager repeats it.
 func TestRateLimit(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "web.yaml"), "rate_limit: {interval: 1h, burst: 3}\n")
-	address := "http://" + serve(t, file, nil)
+	address := "http://" + serve(t, file)
 	for n, want := range []struct {
 		path   string
 		status int
@@ -279,7 +268,7 @@ func TestProtocol(t *testing.T) {
 	for more, want := range map[string]string{"": "HTTP/2.0", "http_server_config: {http2: false}\n": "HTTP/1.1"} {
 		file := write(t, filepath.Join(t.TempDir(), "web.yaml"),
 			"tls_server_config: {cert_file: "+dir+"/cert.pem, key_file: "+dir+"/key.pem}\n"+more)
-		if _, text := ask(t, "https://"+serve(t, file, nil), nil); text != "in, by "+want {
+		if _, text := ask(t, "https://"+serve(t, file), nil); text != "in, by "+want {
 			t.Errorf("%s: %s, want %s", more, text, want)
 		}
 	}
@@ -290,7 +279,7 @@ func TestProtocol(t *testing.T) {
 func TestBecomesWrong(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "web.yaml"), "rate_limit: {interval: 1ms, burst: 1000}\n")
 	var log lockedBuffer
-	address := serveWith(t, file, nil, slog.New(slog.NewTextHandler(&log, nil)))
+	address := serveWith(t, file, slog.New(slog.NewTextHandler(&log, nil)))
 	status := func(want int) {
 		t.Helper()
 		for range 3 {

@@ -44,7 +44,7 @@ func serve(t *testing.T, text string) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.url = "http://" + a.Addr()
+	l.url, l.admin = "http://"+a.Addr(), admin(t, a)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
@@ -61,11 +61,11 @@ func serve(t *testing.T, text string) *life {
 // fire posts alerts of these kinds to an Alertmanager.
 func fire(t *testing.T, amURL string, kinds ...string) {
 	t.Helper()
-	fireWith(t, amURL, "kind2", kinds...)
+	fireWith(t, http.DefaultClient, amURL, "kind2", kinds...)
 }
 
 // fireWith names the kind in a second label, too.
-func fireWith(t *testing.T, amURL, label string, kinds ...string) {
+func fireWith(t *testing.T, client *http.Client, amURL, label string, kinds ...string) {
 	t.Helper()
 	var all []map[string]any
 	for _, kind := range kinds {
@@ -79,7 +79,7 @@ func fireWith(t *testing.T, amURL, label string, kinds ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.Post(amURL+"/api/v2/alerts", "application/json", bytes.NewReader(body))
+	res, err := client.Post(amURL+"/api/v2/alerts", "application/json", bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,12 +162,12 @@ engine: {reconcile_interval: 200ms, resolve_after: 1h}
     - {matchers: ['kind="muted"'], mute_time_intervals: [always]}
     - {matchers: ['kind="asleep"'], active_time_intervals: [never]}
     - {matchers: ['kind="waits"'], group_wait: 10m}
-receivers: [{name: upkeep, webhook_configs: [{url: %q}]}]
+receivers: [{name: upkeep, webhook_configs: [{url: %q, http_config: {authorization: {credentials: %s}}}]}]
 inhibit_rules: [{source_matchers: ['kind="source"'], target_matchers: ['kind="inhibited"']}]
 time_intervals:
   - {name: always, time_intervals: [{times: [{start_time: '00:00', end_time: '24:00'}]}]}
   - {name: never, time_intervals: [{years: ['1999']}]}
-`, l.url+webhook.Alertmanager().Path))
+`, l.url+webhook.Alertmanager().Path, l.admin))
 	silence := func(kind string) {
 		t.Helper()
 		if _, err := (prom.Alertmanager{URL: am.URL}).Set(t.Context(), prom.Silence{
@@ -219,7 +219,7 @@ engine: {reconcile_interval: 100ms, resolve_after: 1h}
 			_ := l.send(t, "GET", "/-/ready", "", "")
 		return code == 200
 	})
-	fire(t, l.url, "plain")
+	fireWith(t, l.client(), l.url, "kind2", "plain")
 	servertest.Eventually(t, "it is listed", func() bool {
 		_, text := l.send(t, "GET", "/api/v2/alerts?receiver=upkeep", "", "")
 		return strings.Contains(text, `"kind":"plain"`)
@@ -243,9 +243,9 @@ engine: {reconcile_interval: 100ms, resolve_after: 1h}
 			_ := l.send(t, "GET", "/-/ready", "", "")
 		return code == 200
 	})
-	fireWith(t, l.url, "my.label", "plain", "silenced")
+	fireWith(t, l.client(), l.url, "my.label", "plain", "silenced")
 	servertest.Eventually(t, "both are delivered", func() bool { return len(l.kinds(t)) == 2 })
-	if _, err := (prom.Alertmanager{URL: l.url}).Set(t.Context(), prom.Silence{
+	if _, err := (prom.Alertmanager{URL: l.url, Client: l.client()}).Set(t.Context(), prom.Silence{
 		Matchers: []prom.Matcher{prom.Equal("my.label", "silenced")}, StartsAt: time.Now(),
 		EndsAt: time.Now().Add(time.Hour), CreatedBy: "ann", Comment: "we move it",
 	}); err != nil {

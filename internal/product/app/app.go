@@ -17,9 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
@@ -37,6 +39,12 @@ import (
 
 // farewell is how long the answers that are under way may take at the end.
 const farewell = 5 * time.Second
+
+// maxHeader is far above the longest approval link and what proxies add.
+const maxHeader = 64 << 10
+
+// component is the logger of a part.
+func (a *App) component(name string) *slog.Logger { return a.log.With("component", name) }
 
 // Options is what an App needs beside its configuration.
 type Options struct {
@@ -67,7 +75,8 @@ type App struct {
 	webhook  *webhook.Handler
 	embedded *embedded.Embedded // nil in outside mode
 	web      *webconfig.File
-	gate     *console.Gate
+	access   *access.Guard
+	conns    *web.Conns
 	console  *console.Console
 	hurry    chan struct{}
 	signer   *notify.Signer

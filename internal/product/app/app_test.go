@@ -59,6 +59,8 @@ type life struct {
 	url  string
 	log  *log
 	stop func()
+
+	admin string // the token that upkeep has made
 }
 
 func live(t *testing.T) *life {
@@ -100,7 +102,7 @@ policies: [{name: watch, match: ['alertname="PostgresDeadRows"'], action: postgr
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.url = "http://" + a.Addr()
+	l.url, l.admin = "http://"+a.Addr(), admin(t, a)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
@@ -120,7 +122,11 @@ func (l *life) send(t *testing.T, method, path, bearer, body string, headers ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bearer != "" {
+	switch bearer {
+	case "":
+		r.Header.Set("Authorization", "Bearer "+l.admin)
+	case stranger:
+	default:
 		r.Header.Set("Authorization", "Bearer "+bearer)
 	}
 	for i := 0; i < len(headers); i += 2 {
@@ -136,6 +142,32 @@ func (l *life) send(t *testing.T, method, path, bearer, body string, headers ...
 		t.Fatal(err)
 	}
 	return res.StatusCode, string(text)
+}
+
+// stranger is what a request shows that shows nothing.
+const stranger = "nothing"
+
+// admin returns the token that an upkeep has made.
+func admin(t *testing.T, a *app.App) string {
+	t.Helper()
+	text, err := a.AdminToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// client returns a client that shows the token.
+func (l *life) client() *http.Client { return &http.Client{Transport: shows(l.admin)} }
+
+// shows is a token that is shown with each request.
+type shows string
+
+// RoundTrip implements http.RoundTripper.
+func (s shows) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(s))
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // alert is a delivery about a table.
@@ -240,8 +272,7 @@ func TestWebhookRefuses(t *testing.T) {
 		{"not JSON", "POST", token, "hello", 400},
 		{"wrong version", "POST", token, strings.Replace(alert(t, "t", "firing"), `"4"`, `"5"`, 1), 400},
 		{"17 MB", "POST", token, strings.Repeat("x", 17<<20), 413},
-		{"GET", "GET", token, "", 405},
-		{"no token", "POST", "", alert(t, "t", "firing"), 401},
+		{"no token", "POST", stranger, alert(t, "t", "firing"), 401},
 		{"wrong token", "POST", "guess", alert(t, "t", "firing"), 401},
 	} {
 		lines := strings.Count(l.log.String(), "delivery refused")
@@ -260,25 +291,30 @@ func TestWebhookRefuses(t *testing.T) {
 	}
 }
 
-// What changes something asks for the token; what only reads does not; and no
-// other site's page can make a browser do it.
+// Everything but health asks for a login, and no other site's page can make a browser do it.
 func TestGate(t *testing.T) {
 	l := live(t)
 	for path, method := range map[string]string{
 		"/-/reload": "POST", console.Prefix + "/runs": "POST", console.Prefix + "/plans": "POST",
 		console.Prefix + "/pauses": "POST", console.Prefix + "/pauses?scope=all": "DELETE",
+		"/": "GET", "/metrics": "GET", console.Prefix + "/status": "GET", console.Prefix + "/journal/replay": "GET",
 	} {
-		if code, text := l.send(t, method, path, "", "{}"); code != 401 {
-			t.Errorf("%s %s without the token: %d %s", method, path, code, text)
+		if code, text := l.send(t, method, path, stranger, "{}"); code != 401 {
+			t.Errorf("%s %s without a token: %d %s", method, path, code, text)
 		}
 		if code, text := l.send(t, method, path, token, "{}", "Origin", "https://evil.example", "Sec-Fetch-Site",
 			"cross-site"); code != 403 {
 			t.Errorf("%s %s from another site's page: %d %s", method, path, code, text)
 		}
 	}
-	for _, path := range []string{"/", "/metrics", "/-/healthy", "/-/ready", console.Prefix + "/status",
-		console.Prefix + "/runs", console.Prefix + "/pauses"} {
-		if code, text := l.send(t, "GET", path, "", ""); code != 200 {
+	for _, path := range []string{"/-/healthy", "/-/ready", console.LoginPath} {
+		if code, text := l.send(t, "GET", path, stranger, ""); code != 200 {
+			t.Errorf("GET %s: %d %s", path, code, text)
+		}
+	}
+	for _, path := range []string{"/", "/metrics", console.Prefix + "/status", console.Prefix + "/runs",
+		console.Prefix + "/pauses"} {
+		if code, text := l.send(t, "GET", path, token, ""); code != 200 {
 			t.Errorf("GET %s: %d %s", path, code, text)
 		}
 	}
@@ -346,8 +382,7 @@ func TestAskedFor(t *testing.T) {
 		{"unknown field", "/plans", `{"acton": "redis/bgsave"}`, 400, "acton"},
 		{"unknown action", "/plans", `{"action": "redis/flushall", "subject": {"server": "cache"}}`, 422,
 			"unknown action"},
-		{"no requester", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400,
-			"by is the name of the requester"},
+		{"no key", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400, "missing key"},
 		{"pause without a reason", "/pauses", `{"scope": "all", "by": "ann"}`, 400, "reason"},
 		{"pause that is over", "/pauses",
 			`{"scope": "all", "by": "ann", "reason": "r", "until": "2001-01-01T00:00:00Z"}`, 400, "over already"},
@@ -454,7 +489,7 @@ func TestWrongStart(t *testing.T) {
 	}
 	data := fmt.Sprintf("data_dir: %q\n", filepath.Join(dir, "data"))
 	for name, text := range map[string]string{
-		"an address of others": data + `web: {listen: "192.0.2.1:9"}`,
+		"an address of others": data + `web: {listen: "192.0.2.1:9", token_env: A_TOKEN}`,
 		"no web configuration": data + fmt.Sprintf(`web: {listen: "127.0.0.1:0", config_file: %q}`,
 			filepath.Join(dir, "none.yaml")),
 		"no data folder": `data_dir: /proc/upkeep`,

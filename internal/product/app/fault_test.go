@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"runtime"
@@ -153,19 +152,12 @@ embedded: {enabled: false}
 		t.Fatal(err)
 	}
 	running(t, a)
+	l := &life{url: "http://" + a.Addr(), admin: admin(t, a)}
 	scrape := func() (text string, took time.Duration) {
 		t.Helper()
 		began := time.Now()
-		res, err := http.Get("http://" + a.Addr() + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = res.Body.Close() }() // read only
-		all, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(all), time.Since(began)
+		_, text = l.send(t, "GET", "/metrics", "", "")
+		return text, time.Since(began)
 	}
 	up := func(kind string, v int) string { return fmt.Sprintf("upkeep_%s_up{server=\"sick\"} %d\n", kind, v) }
 	await := func(what string, is func(text string) bool) {

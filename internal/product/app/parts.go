@@ -37,6 +37,7 @@ func (a *App) list() []part {
 	return []part{
 		{open: a.openProcess},
 		{open: a.openStore},
+		{open: a.openAccess},
 		{prepare: a.prepareTargets},
 		{open: a.openCollectors, prepare: a.prepareCollectors,
 			run: func(ctx context.Context) error { return a.scraper.Run(ctx) }},
@@ -67,7 +68,7 @@ func (a *App) openProcess(context.Context) error {
 // openStore takes what others must not have at the same time: the store and the address.
 func (a *App) openStore(ctx context.Context) (err error) {
 	c := a.start
-	if a.web, err = webconfig.New(c.Web.ConfigFile, c.Web.Token(), a.component("web")); err != nil {
+	if a.web, err = webconfig.New(c.Web.ConfigFile, a.component("web")); err != nil {
 		return err
 	}
 	go func() { _, _ = a.limits() }() // a start waits for the disk here: the rules are parsed meanwhile
@@ -116,9 +117,8 @@ func (a *App) openInbox(context.Context) error {
 		Store: a.store, FlapWindow: c.Engine.Flap, Sources: webhook.Names(), Wake: func() { a.engine.Wake() },
 	})
 	a.registry.MustRegister(a.inbox)
-	a.gate = console.NewGate(c.Web.Token())
 	a.webhook = webhook.New(webhook.Config{
-		Inbox: a.inbox, Authorize: a.gate.Authorize, Truncated: a.reconcileNow,
+		Inbox: a.inbox, Truncated: a.reconcileNow,
 		Signatures: map[string]webhook.Signature{
 			webhook.Grafana().Name: {Secret: c.Grafana.Secret(), Timestamp: c.Grafana.TimestampHeader},
 		},
@@ -300,7 +300,8 @@ func (a *App) openPages(context.Context) error {
 	}
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
-		Gate: a.gate, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
+		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson,
+		Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
 		Signer: a.signer,
 	})
 	return nil
@@ -315,7 +316,8 @@ func (a *App) preparePages(d *draft) (change, error) {
 func (a *App) serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader, ConnState: a.conns.State,
+		WriteTimeout: 2 * time.Minute, // each route has its own
 		// of handshakes, in the form of all others
 		ErrorLog: slog.NewLogLogger(a.component("web").Handler(), slog.LevelWarn),
 	}
@@ -334,6 +336,3 @@ func (a *App) serve(ctx context.Context) error {
 	}
 	return errors.Join(err, <-ended)
 }
-
-// component is the logger of a part.
-func (a *App) component(name string) *slog.Logger { return a.log.With("component", name) }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,7 +68,7 @@ policies: [{name: dead, match: ['alertname="PostgresDeadRows"'], action: postgre
 		Logger: slog.New(slog.NewTextHandler(f.log, nil)), Load: load}); err != nil {
 		t.Fatal(err)
 	}
-	f.life.url = "http://" + f.app.Addr()
+	f.life.url, f.life.admin = "http://"+f.app.Addr(), admin(t, f.app)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.app.Run(ctx) }()
@@ -203,15 +202,9 @@ func TestReloadStorm(t *testing.T) {
 					f.more.Store([]string{"", "  probe: [{name: shop, url: 'http://127.0.0.1:1/'}]\n"}[n%2])
 					f.entry.Store([]string{"", "", ", archives: [{database: d, table: t, column: at}]", ""}[n%4])
 				}
-				res, err := http.Post(f.life.url+"/-/reload", "", nil)
-				if err != nil {
-					t.Errorf("reload: %v", err)
-					return
+				if status, text := f.send(t, "POST", "/-/reload", "", ""); status != 200 {
+					t.Errorf("reload: %d %s", status, text)
 				}
-				if res.StatusCode != 200 {
-					t.Errorf("reload: %s", res.Status)
-				}
-				_ = res.Body.Close() // not read
 				reloads.Add(1)
 			}
 		})
@@ -297,7 +290,7 @@ func TestReloadAllOrNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{url: "http://" + a.Addr(), log: new(log)}
+	l := &life{url: "http://" + a.Addr(), log: new(log), admin: admin(t, a)}
 	running(t, a)
 	says := func(path, want string) bool {
 		_, text := l.send(t, "GET", path, "", "")

@@ -15,7 +15,10 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 var update = flag.Bool("update", false, "write the golden file of the routes") //nolint:gochecknoglobals // a flag
@@ -34,13 +37,20 @@ func TestRoutes(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = a.close() })
 	router, _ := a.router().(*gin.Engine)
+	token, err := a.AdminToken()
+	if err != nil {
+		t.Fatal(err)
+	}
 	methods := make(map[string][]string)
 	for _, r := range router.Routes() {
 		methods[r.Path] = append(methods[r.Path], r.Method)
 	}
 	ask := func(method, path string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		router.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+		r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+		r.Host = "localhost"
+		r.Header.Set("Authorization", "Bearer "+token)
+		router.ServeHTTP(w, r)
 		if to := w.Header().Get("Location"); to != "" {
 			t.Errorf("%s %s is redirected to %s", method, path, to)
 		}
@@ -75,6 +85,60 @@ func TestRoutes(t *testing.T) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("testdata/routes.txt (-update writes it):\n%s", diff)
 	}
+	documented(t, a.routes())
+}
+
+// documented compares docs/http.md with the table of routes.
+func documented(t *testing.T, routes []web.Route) {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("# HTTP\n\nEvery route with what it needs. It is written from the table of routes, and a test tries " +
+		"every cell. [access.md](access.md)\nsays how to log in, and what a role is for.\n\n| method | path | needs |")
+	for _, role := range access.Roles() {
+		b.WriteString(" " + role.String() + " |")
+	}
+	b.WriteString(" body | for |\n|" + strings.Repeat(" --- |", len(access.Roles())+5) + "\n")
+	var lines []string
+	for _, r := range routes {
+		for _, method := range r.Methods {
+			line := fmt.Sprintf("| %s | `%s` | %s |", method, r.Path, r.Needs())
+			for _, role := range access.Roles() {
+				if r.Open || r.Grants(role) {
+					line += " yes |"
+				} else {
+					line += " – |"
+				}
+			}
+			body := "–"
+			if r.Body > 0 {
+				body = remediate.Quantity("_bytes", float64(r.Body))
+			}
+			lines = append(lines, line+" "+body+" | "+r.Doc+" |")
+		}
+	}
+	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(pathOf(a), pathOf(b)) })
+	b.WriteString(strings.Join(lines, "\n") + "\n\n" + "HEAD needs what GET needs. A dash below *body*: 64 KiB. A request without a login is answered 401, one whose role " +
+		"is too small 403, one under a foreign host name\n421, one from another site's page 403. A path that does not exist is 404 for those who have " +
+		"logged in and 401 for all others.\n")
+	file := "../../../docs/http.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b.String(), string(got)); diff != "" {
+		t.Errorf("docs/http.md is old (-update writes it):\n%s", diff)
+	}
+}
+
+// pathOf is what a line is sorted by: its path, and then its method.
+func pathOf(line string) string {
+	cells := strings.Split(line, "|")
+	return cells[2] + cells[1]
 }
 
 // answered says what a path answers that is asked for in another way than it takes: the

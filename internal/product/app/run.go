@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
@@ -21,6 +22,7 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), start: c, config: c,
 		hurry:  make(chan struct{}, 1),
 		limits: sync.OnceValues(func() (map[string]float64, error) { return ruleLimits(o.Rules) })}
+	a.conns = web.NewConns()
 	a.parts = a.list()
 	if err := a.open(ctx); err != nil {
 		return nil, errors.Join(err, a.close())

@@ -48,7 +48,7 @@ func Own() []*collectors.Metric {
 
 // Process returns the metrics of the process and its configuration, which package app writes.
 func Process() []*collectors.Metric {
-	return []*collectors.Metric{BuildInfo(), ReloadSuccess(), ReloadTime()}
+	return []*collectors.Metric{BuildInfo(), ReloadSuccess(), ReloadTime(), LoginFailures()}
 }
 
 // BuildInfo is which version runs.
@@ -61,6 +61,13 @@ func ReloadSuccess() *collectors.Metric {
 	return metric.Gauge("upkeep_config_last_reload_success",
 		"1 when the last reload of the configuration succeeded, else 0.").
 		WithoutPanel("for users' own rules; a reload returns the answer")
+}
+
+// LoginFailures counts who was not let in.
+func LoginFailures() *collectors.Metric {
+	return metric.Counter("upkeep_login_failures_total",
+		"Requests with a wrong token or password, or a one-time link that is not valid, by what was wrong: "+
+			"token, user or link.", "kind").WithoutPanel("for users' own rules; each failure is in the log")
 }
 
 // ReloadTime is when it last did.

@@ -24,6 +24,7 @@ func Config(c *config.Config, source *config.Source) ([]Finding, error) {
 	}
 	k := &checker{config: c, source: source, words: words}
 	k.files()
+	k.found = append(k.found, Danger(c, source)...)
 	k.parts()
 	k.targets()
 	k.rules()

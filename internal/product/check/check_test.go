@@ -14,6 +14,9 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
+// annHash is the hash of a password.
+const annHash = "$2a$10$7EqJtq98hPqEX7fNZaFWoOhiN0k2WlTpoEOVKTIn1F1pSW7mHIpwK"
+
 // sound is a configuration in which nothing is wrong: what follows begins in line 11.
 const sound = `targets:
   postgres:
@@ -42,6 +45,14 @@ func findings(t *testing.T, text string, files map[string]string) []string {
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"OPEN": 0o644, "CLOSED": 0o640} {
+		path := filepath.Join(dir, name)
+		if strings.Contains(text, name) {
+			if err := os.WriteFile(path, []byte("a secret of some length"), mode); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	file := filepath.Join(dir, "upkeep.yaml")
@@ -390,9 +401,27 @@ func filesThatLack() []wrong {
 		{name: "password file", text: "targets:\n  postgres:\n    - name: main\n      url: postgres://u@h/db\n      " +
 			"password_file: /does/not/exist\n",
 			want: []string{`upkeep.yaml:5: targets.postgres.password_file: /does/not/exist does not exist; create the file, or name another`}},
-		{name: "empty password file", text: "targets:\n  redis:\n    - name: main\n      url: redis://h\n      " +
+		{name: "empty password file", text: "targets:\n  redis:\n    - name: main\n      url: rediss://h\n      " +
 			"password_file: empty\n", files: map[string]string{"empty": ""},
 			want: []string{`upkeep.yaml:5: targets.redis.password_file: empty is empty; write into it what it is for`}},
+		{name: "password that others can read", text: "targets:\n  redis:\n    - name: main\n      url: redis://h\n      " +
+			"password_file: OPEN\n",
+			want: []string{`upkeep.yaml:4: warning: redis main: its password goes to h unencrypted; use rediss://`,
+				`upkeep.yaml:5: targets.redis.password_file: the file `}},
+		{name: "token that others can read", text: sound + "web:\n  tokens:\n    - {name: a, role: view, file: OPEN}\n",
+			want: []string{`upkeep.yaml:13: web.tokens.file: the file `}},
+		{name: "without TLS", text: sound + "web:\n  listen: :9847\n  token_file: CLOSED\n  external_url: http://h:9847\n",
+			want: []string{`upkeep.yaml:12: warning: web.listen is :9847 without TLS`,
+				`upkeep.yaml:14: warning: web.external_url is http://`}},
+		{name: "for others, and no one can log in", text: sound + "web:\n  listen: :9847\n",
+			want: []string{`upkeep.yaml:12: web.listen is :9847, which other machines can reach`}},
+		{name: "login that others can read", text: "targets:\n  postgres:\n    - {name: a, url: " +
+			"'postgres://u@db/x?sslmode=disable', password_file: CLOSED}\n",
+			want: []string{`upkeep.yaml:3: warning: postgres a: sslmode=disable sends the login`}},
+		{name: "users and roles", text: sound + "web:\n  config_file: web.yml\n  users: {eve: view}\n",
+			files: map[string]string{"web.yml": "basic_auth_users: {ann: " + annHash + "}\n"},
+			want: []string{`upkeep.yaml:12: warning: user "ann" of web.yml has no role`,
+				`upkeep.yaml:13: web.users: eve is not in basic_auth_users of web.yml`}},
 		{name: "folder instead of a file", text: sound + "web: {token_file: .}\n",
 			want: []string{`upkeep.yaml:11: web.token_file: `}},
 		{name: "address of a chat", text: sound + "notify:\n  - {name: ops, kind: webhook, url_file: /nope}\n",
@@ -500,6 +529,11 @@ func TestShippedConfigurationsAreGood(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, f := range found {
+			// The stack's own network is on one machine.
+			if f.Warning && strings.Contains(file, "compose") && (strings.Contains(f.Text, "without TLS") ||
+				strings.Contains(f.Text, "unencrypted")) {
+				continue
+			}
 			t.Error(f)
 		}
 	}

@@ -16,6 +16,7 @@ type Config struct {
 	Store        Store        `yaml:"store" change:"restart" doc:"Database of the journal and the inbox, if it is not the file in data_dir."`
 	Log          Log          `yaml:"log" change:"restart" doc:"Log on standard error."`
 	Web          Web          `yaml:"web" change:"restart" doc:"HTTP server: pages, API, webhook and /metrics."`
+	Approvals    Approvals    `yaml:"approvals" change:"restart" doc:"Who may approve the plans of runs."`
 	Targets      Targets      `yaml:"targets" doc:"Servers, services and files that upkeep monitors. At least one is required."`
 	Collectors   Collectors   `yaml:"collectors" doc:"Intervals and limits of the collectors."`
 	Embedded     Embedded     `yaml:"embedded" change:"restart" doc:"Prometheus and Alertmanager within the process. Disable it to use your own."`
@@ -48,9 +49,15 @@ type Log struct {
 type Web struct {
 	Listen      string `yaml:"listen" default:"127.0.0.1:9847" check:"listen" doc:"Listen address of the pages, the API, the webhook and /metrics."`
 	ExternalURL string `yaml:"external_url" check:"http" doc:"External URL of upkeep, used in links. Default: http://<listen>."`
-	ConfigFile  string `yaml:"config_file" check:"path" doc:"TLS, users, headers and a rate limit, in the web configuration format that Prometheus' own exporters share. Where it has users, the bearer token is accepted in the place of one."`
-	TokenFile   string `yaml:"token_file" check:"path" doc:"File with the bearer token (write token) that the webhook and all changing requests need. Without a token these are accepted from the same machine only."`
-	TokenEnv    string `yaml:"token_env" doc:"Environment variable with that token, instead of a file."`
+	ConfigFile  string `yaml:"config_file" check:"path" doc:"TLS, users and their passwords, headers and a rate limit, in the web configuration format that Prometheus' own exporters share."`
+
+	Tokens    []Token           `yaml:"tokens" doc:"Bearer tokens with a role each, for Prometheus, Alertmanager, Grafana and other programs. upkeep also makes a token of its own with the role admin, in the file admin-token of data_dir, which its commands read on the same machine."`
+	Users     map[string]string `yaml:"users" doc:"Roles of the users in config_file: deliver, view, operate, approve or admin. A user without a role may do nothing."`
+	TokenFile string            `yaml:"token_file" check:"path" doc:"File with a token of the role admin: short for tokens with one entry called token."`
+	TokenEnv  string            `yaml:"token_env" doc:"Environment variable with that token, instead of a file."`
+
+	MetricsOpen bool     `yaml:"metrics_open" default:"false" doc:"Serve /metrics without a login. They have names of tables, indexes and users in them, and the text of statements without literals."`
+	Hosts       []string `yaml:"hosts" doc:"Further host names under which upkeep is reached, besides IP addresses, localhost, the name of this machine and the host of external_url. A request under another name is refused: a web page elsewhere could have its own name lead here."`
 }
 
 // Targets are what is looked after.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
@@ -70,6 +71,16 @@ func TestWrong(t *testing.T) {
 		{"listen", target + "web: {listen: 9847}\n", `f:2: listen is "9847"; an address and a port was expected`},
 		{"port", target + "web: {listen: ':99999'}\n", `f:2: listen is ":99999"`},
 		{"external url", target + "web: {external_url: 'upkeep.example'}\n", "f:2: external_url is not an HTTP URL"},
+		{"a token without a role", target + "web:\n  tokens: [{name: a, file: b}]\n", "f:3: an entry of tokens has no \"role\""},
+		{"an unknown role", target + "web:\n  tokens: [{name: a, role: root, file: b}]\n", "f:3: role is \"root\"; deliver or view"},
+		{"a token twice", target + "web:\n  tokens:\n    - {name: a, role: view, file: b}\n    - {name: a, role: view, " +
+			"file: b}\n", `f:5: a second token is called "a"`},
+		{"a token called admin", target + "web:\n  tokens: [{name: admin, role: view, file: b}]\n", "f:3: a second token is called \"admin\""},
+		{"a token of nothing", target + "web:\n  tokens: [{name: a, role: view}]\n", "f:3: token a needs file or env"},
+		{"a user with an unknown role", target + "web: {config_file: w, users: {ann: root}}\n", "f:2: web.users: ann: role \"root\": want one of deliver"},
+		{"users without passwords", target + "web:\n  users: {ann: view}\n", "f:3: web.users names the roles of users, and there is no web.config_file"},
+		{"a host with a port", target + "web: {hosts: ['a:1']}\n", "f:2: web.hosts has \"a:1\"; a host name without port"},
+		{"open to others", target + "web:\n  listen: :9847\n", "f:3: web.listen is :9847, which other machines can reach"},
 		{"two tokens", target + "web:\n  token_file: a\n  token_env: B\n",
 			"f:4: web has both token_file and token_env"},
 		{"list", target + "policies: {}\n", "f:2: policies is a mapping; a list was expected"},
@@ -238,10 +249,14 @@ func TestSecretsAreReadWhenNeeded(t *testing.T) {
 		t.Error("an empty secret is no error")
 	}
 	t.Setenv("UPKEEP_TEST_SECRET", "three")
-	if got, err := (config.Web{TokenEnv: "UPKEEP_TEST_SECRET"}).Token()(); err != nil || got != "three" {
-		t.Errorf("Token: %q %v", got, err)
+	tokens := config.Web{TokenEnv: "UPKEEP_TEST_SECRET"}.Access()
+	if len(tokens) != 1 || tokens[0].Role != access.Admin {
+		t.Fatalf("%+v", tokens)
 	}
-	if (config.Web{}).Token() != nil {
+	if got, err := tokens[0].Read(); err != nil || got != "three" {
+		t.Errorf("token: %q %v", got, err)
+	}
+	if len(config.Web{}.Access()) != 0 {
 		t.Error("there is a token where none is configured")
 	}
 }
@@ -259,7 +274,7 @@ func TestRestartless(t *testing.T) {
 		Restartless(old); err != nil {
 		t.Errorf("Restartless: %v", err)
 	}
-	err := parse("web: {listen: ':1'}\ndata_dir: /elsewhere\nembedded: {retention: 1d}").Restartless(old)
+	err := parse("web: {listen: '127.0.0.1:1'}\ndata_dir: /elsewhere\nembedded: {retention: 1d}").Restartless(old)
 	if err == nil || strings.Count(err.Error(), "needs a restart") != 3 {
 		t.Errorf("Restartless: %v", err)
 	}

@@ -13,7 +13,7 @@ import (
 // SecretKey reports whether a key names a file with a secret.
 func SecretKey(key string) bool {
 	return slices.Contains(
-		[]string{"password_file", "token_file", "secret_file", "key_id_file", "url_file", "key_file"},
+		[]string{"password_file", "token_file", "secret_file", "key_id_file", "url_file", "key_file", "file"},
 		key,
 	)
 }

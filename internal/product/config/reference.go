@@ -120,9 +120,13 @@ data_dir: ` + defaultText[Config]("DataDir") + `
 
 web:
   listen: ` + defaultText[Web]("Listen") + `
-  # The webhook, and whatever changes something, asks for this token; without one
-  # they answer to callers on this machine only.
-  # token_file: /etc/upkeep/token
+  # Every request needs a login; the commands on this machine read admin-token in data_dir. For your
+  # own Prometheus and Alertmanager, and for people (docs/access.md):
+  # tokens:
+  #   - {name: prometheus, role: view, file: /etc/upkeep/prometheus-token}
+  #   - {name: alertmanager, role: deliver, file: /etc/upkeep/alertmanager-token}
+  # config_file: /etc/upkeep/web.yml # TLS, and basic_auth_users
+  # users: {ann: approve, bob: view}
 
 targets:
   postgres:

@@ -22,12 +22,6 @@ func (r Redis) Password() func() (string, error) {
 	return secret(r.PasswordFile, r.PasswordEnv)
 }
 
-// Token returns what reads the bearer token when it is needed, or nil where
-// none is configured.
-func (w Web) Token() func() (string, error) {
-	return secret(w.TokenFile, w.TokenEnv)
-}
-
 // Password returns what reads the store's password when it is needed, or nil where
 // none is configured.
 func (s Store) Password() func() (string, error) {

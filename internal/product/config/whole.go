@@ -29,6 +29,7 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 	if c.Web.TokenFile != "" && c.Web.TokenEnv != "" {
 		d.fault(at(n, "web", "token_env"), "web has both token_file and token_env; one was expected")
 	}
+	d.access(c, n)
 	d.elsewhere(c, n)
 	t := c.Targets
 	if t.Count() == 0 && len(d.faults) == 0 {

@@ -11,12 +11,12 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
 	. "maragu.dev/gomponents/html"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -28,10 +28,7 @@ import (
 const approvePath = "/approve"
 
 const (
-	maxForm    = 8 << 10 // the token, a name and a reason
-	nameLimit  = 60      // letters
 	whyLimit   = 500
-	byLink     = "link" // who answers, where no name is given; "link/ann" where one is
 	whyRefused = "rejected by the link in the notification"
 )
 
@@ -55,15 +52,6 @@ func NotificationLinks(base string, s *notify.Signer) func(n remediate.Notificat
 	}
 }
 
-func (c *Console) mountApprove(r gin.IRouter) {
-	if c.Signer == nil {
-		return
-	}
-	// Chat programs fetch what they are shown: to look is never to answer.
-	web.Get(r, approvePath, c.showQuestion)
-	r.POST(approvePath, c.takeAnswer)
-}
-
 // A question is a plan that waits for a person.
 type question struct {
 	run    remediate.Run
@@ -81,7 +69,29 @@ type verdict struct {
 	text   string
 }
 
+// answerer is who answers: who has logged in and may approve, else the holder of the link.
+func (c *Console) answerer(g *gin.Context) access.Identity {
+	if id, ok := web.Identity(g); ok && id.Role.Includes(access.Approve) {
+		return id
+	}
+	return access.Link()
+}
+
+// identified asks for a login where an answer needs a person who differs from the one who
+// requested the run.
+func (c *Console) identified(g *gin.Context) bool {
+	if !c.OtherPerson || c.answerer(g) != access.Link() {
+		return true
+	}
+	g.Status(http.StatusUnauthorized)
+	c.AskLogin(g)
+	return false
+}
+
 func (c *Console) showQuestion(g *gin.Context) {
+	if !c.identified(g) {
+		return
+	}
 	q, v := c.ask(g.Request.Context(), g.Query("token"))
 	c.show(g, q, v)
 }
@@ -93,9 +103,12 @@ func (c *Console) takeAnswer(g *gin.Context) {
 			"Nothing was changed. Open the link in the notification again."})
 		return
 	}
+	if !c.identified(g) {
+		return
+	}
 	q, v := c.ask(g.Request.Context(), g.Request.PostForm.Get("token"))
 	if v == nil {
-		v = c.say(g.Request, q)
+		v = c.say(g, q)
 	}
 	c.show(g, q, v)
 }
@@ -138,16 +151,17 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 }
 
 // say keeps a person's answer. The plan is compared once more in the transaction.
-func (c *Console) say(r *http.Request, q *question) *verdict {
-	by := byLink
-	if name := line(r.PostForm.Get("name"), nameLimit); name != "" {
-		by += "/" + name
-	}
+func (c *Console) say(g *gin.Context, q *question) *verdict {
+	by := c.answerer(g).By(line(g.Request.PostForm.Get("name"), nameLimit))
+	r := g.Request
 	var err error
 	var done verdict
 	switch r.PostForm.Get("answer") {
 	case "approve":
 		holds := time.Now().Add(q.run.Request.Terms.ApprovalLifetime())
+		if err = c.otherPerson(q.run, by); err != nil {
+			return &verdict{http.StatusForbidden, "bad", "Another person has to approve", err.Error()}
+		}
 		if err = c.stillAllowed(r.Context(), q.run); err == nil {
 			err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
 		}
@@ -180,33 +194,11 @@ func (c *Console) broken(what string, err error) *verdict {
 		"Its store does not answer, so the result is unknown: open the link again in a moment."}
 }
 
-// line returns what a person typed as one line of at most so many letters.
-func line(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, ""))
-	letters := []rune(strings.Join(strings.Fields(text), " "))
-	return string(letters[:min(len(letters), limit)])
-}
-
 // show writes the page. Neither the address of the page, which has the token in
 // it, nor the page itself is to get anywhere else: no referrer, no cache, no
 // frame, and no form of it leads to another site.
 func (c *Console) show(g *gin.Context, q *question, v *verdict) {
-	h := g.Writer.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Robots-Tag", "noindex")
+	web.PageHeaders(g)
 	title := "May upkeep do this?"
 	if v != nil {
 		title = v.title
@@ -217,7 +209,7 @@ func (c *Console) show(g *gin.Context, q *question, v *verdict) {
 			Meta(Charset("utf-8")),
 			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
 			TitleEl(Text(title+" – upkeep")),
-			StyleEl(Raw(pageCSS)),
+			styleLink(),
 		),
 		Body(Class("plain"),
 			Header(H1(Text(title)), Small(Text("upkeep "+c.Version))),
@@ -279,5 +271,3 @@ func (q *question) form() Node {
 		Button(Type("submit"), Class("bad"), Name("answer"), Value("reject"), Text("Reject")),
 	)
 }
-
-func moment(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }

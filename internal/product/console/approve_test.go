@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
@@ -92,7 +91,9 @@ type fixture struct {
 	chat []string
 }
 
-func open(t *testing.T) *fixture {
+func open(t *testing.T) *fixture { return openWith(t, false) }
+
+func openWith(t *testing.T, otherPerson bool) *fixture {
 	t.Helper()
 	c := &fixture{fakeTable: &fakeTable{plan: "reindex"}}
 	var err error
@@ -119,15 +120,10 @@ func open(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := web.New(slog.New(slog.DiscardHandler))
-	console.New(console.Config{
-		Inbox: i, Journal: c.journal, Engine: c.engine, Gate: console.NewGate(func() (string, error) {
-			return "right",
-				nil
-		}),
+	c.page = httptest.NewServer(mount(console.Config{
+		Inbox: i, Journal: c.journal, Engine: c.engine, OtherPerson: otherPerson,
 		Signer: c.signer, Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil)),
-	}).Mount(r)
-	c.page = httptest.NewServer(r)
+	}))
 	t.Cleanup(c.page.Close)
 	slack := httptest.NewServer(http.HandlerFunc(c.post))
 	t.Cleanup(slack.Close)
@@ -169,10 +165,15 @@ func (c *fixture) post(_ http.ResponseWriter, r *http.Request) {
 // ask makes a run that asks, and returns it with the link of the nth message.
 func (c *fixture) ask(t *testing.T, key string, message int) (run int64, link string) {
 	t.Helper()
+	return c.askBy(t, key, message, "alert/Bloat")
+}
+
+func (c *fixture) askBy(t *testing.T, key string, message int, by string) (run int64, link string) {
+	t.Helper()
 	limit := 0.3
 	made, err := c.engine.Request(t.Context(), remediate.Request{
 		Key: key, Action: "bed/reindex", Subject: map[string]string{"server": "main", "table": hostile}, Limit: &limit,
-		Policy: "bloat", Mode: remediate.Ask, By: "alert/Bloat",
+		Policy: "bloat", Mode: remediate.Ask, By: by,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -232,8 +233,11 @@ func fetch(t *testing.T, res *http.Response, err error) (int, string, http.Heade
 
 func get(t *testing.T, link string) (int, string, http.Header) {
 	t.Helper()
-	res, err := http.Get(link)
-	return fetch(t, res, err)
+	token := adminToken
+	if strings.Contains(link, "/approve") {
+		token = "" // the link is what is shown
+	}
+	return as(t, token, http.MethodGet, link, nil)
 }
 
 // press sends the form as a browser does.
@@ -342,7 +346,7 @@ func TestApproveByLink(t *testing.T) {
 			by = e.By
 		}
 	}
-	if !strings.HasPrefix(by, "link/ann <b>it</b> xxx") || len(by) != len("link/")+60 {
+	if !strings.HasPrefix(by, "link (claims to be ann <b>it</b> xxx") || len(by) != len("link (claims to be )")+60 {
 		t.Errorf("approved by %q", by)
 	}
 	status, text, _ = get(t, link)
@@ -425,7 +429,7 @@ func TestBadLinks(t *testing.T) {
 	res, err := http.Post(c.page.URL+"/approve", "application/x-www-form-urlencoded",
 		strings.NewReader("token="+strings.Repeat("x", 1<<20)))
 	status, text, _ := fetch(t, res, err)
-	wants(t, status, text, 400, "Invalid answer")
+	wants(t, status, text, 413, "larger than 8192 bytes")
 	u := link[strings.Index(link, "?"):]
 	// the token in the address is no answer
 	res, err = http.PostForm(c.page.URL+"/approve"+u, url.Values{"answer": {"approve"}})

@@ -16,7 +16,9 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -37,12 +39,15 @@ type Config struct {
 	Journal   *journal.Journal
 	Engine    *engine.Engine
 	Scheduler *schedule.Scheduler
-	Gate      *Gate
+	Guard     *access.Guard      // of logins; nil: no logins
+	External  string             // where people reach this upkeep
 	Names     func() Names       // what a pause can be about
 	Signer    *notify.Signer     // of approval links; nil: no links
 	Limits    map[string]float64 // "action metric", or action → the limit of the rule that asks for it
 	Version   string
 	Logger    *slog.Logger
+
+	OtherPerson bool // who requested a run must not approve it
 }
 
 // A Console answers people and commands.
@@ -58,8 +63,8 @@ type Ask struct {
 	Params  map[string]string `json:"params,omitempty"`
 	Limit   *float64          `json:"limit,omitempty"`   // the rule's where it is left out
 	Windows []string          `json:"windows,omitempty"` // wait for one of these
-	By      string            `json:"by"`
-	Key     string            `json:"key,omitempty"` // two asks with one key are one run
+	By      string            `json:"by,omitempty"`      // the name that the request claims
+	Key     string            `json:"key,omitempty"`     // two asks of an identity with one key are one run
 }
 
 func (c *Console) plan(g *gin.Context) {
@@ -67,7 +72,7 @@ func (c *Console) plan(g *gin.Context) {
 	if !c.read(g, &ask) {
 		return
 	}
-	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(ask))
+	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(g, ask))
 	c.answer(g, http.StatusOK, p, err)
 }
 
@@ -76,18 +81,18 @@ func (c *Console) request(g *gin.Context) {
 	if !c.read(g, &ask) {
 		return
 	}
-	if ask.By == "" || ask.Key == "" {
-		c.answer(g, 0, nil, badRequest("missing by or key: by is the name of the requester, key is an idempotency "+
-			"key for retries"))
+	if ask.Key == "" {
+		c.answer(g, 0, nil, badRequest("missing key: an idempotency key for retries"))
 		return
 	}
-	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))
+	run, err := c.Engine.Request(g.Request.Context(), c.wanted(g, ask))
 	c.answer(g, http.StatusAccepted, run, err)
 }
 
-func (c *Console) wanted(ask Ask) remediate.Request {
-	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject,
-		Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By,
+func (c *Console) wanted(g *gin.Context, ask Ask) remediate.Request {
+	id, _ := web.Identity(g)
+	r := remediate.Request{Key: "person/" + id.String() + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject,
+		Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: by(g, ask.By),
 		Terms: remediate.Terms{Windows: ask.Windows}}
 	for _, name := range []string{ask.Action + " " + c.lowers(r), ask.Action} {
 		if limit, ok := c.Limits[name]; ok && r.Limit == nil {

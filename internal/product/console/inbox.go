@@ -9,18 +9,9 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
-
-// mountInbox adds the deliveries that could not be read. Reading them
-// needs the write token: such a body may contain secrets.
-func (c *Console) mountInbox(r gin.IRouter) {
-	may := c.Gate.Guarded()
-	web.Get(r, Prefix+"/dead_letters", may, c.deadLetters)
-	web.Get(r, Prefix+"/dead_letters/:id", may, c.deadLetter)
-}
 
 func (c *Console) deadLetters(g *gin.Context) {
 	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -22,11 +21,10 @@ func TestDeadLetters(t *testing.T) {
 	}
 	defer s.Close()
 	i := inbox.New(inbox.Config{Store: s})
-	r := web.New(slog.New(slog.DiscardHandler))
-	gate := console.NewGate(func() (string, error) { return "right", nil })
-	console.New(console.Config{Inbox: i, Gate: gate, Logger: slog.New(slog.DiscardHandler)}).Mount(r)
+	r := mount(console.Config{Inbox: i, Logger: slog.New(slog.DiscardHandler)})
 	ask := func(path, token string) *httptest.ResponseRecorder {
 		q := httptest.NewRequest(http.MethodGet, console.Prefix+path, nil)
+		q.Host = "localhost"
 		q.Header.Set("Authorization", "Bearer "+token)
 		w := httptest.NewRecorder()
 		r.ServeHTTP(w, q)

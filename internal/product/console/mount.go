@@ -1,26 +1,60 @@
 package console
 
 import (
-	"github.com/gin-gonic/gin"
+	"net/http"
+	"strings"
 
+	"github.com/ai-micro-service/upkeep/docs/runbooks"
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 )
 
-// Mount adds the console to a router.
-func (c *Console) Mount(r gin.IRouter) {
-	web.Get(r, "/", c.page)
-	web.Get(r, Prefix+"/status", c.status)
-	web.Get(r, Prefix+"/runs", c.runs)
-	web.Get(r, Prefix+"/runs/:id", c.run)
-	web.Get(r, Prefix+"/pauses", c.pauses)
-	web.Get(r, Prefix+"/schedules", c.schedules)
-	c.mountPeople(r)
-	c.mountApprove(r)
-	c.mountInbox(r)
-	c.mountRunbooks(r)
-	may := c.Gate.Guarded()
-	r.POST(Prefix+"/plans", may, c.plan)
-	r.POST(Prefix+"/runs", may, c.request)
-	r.POST(Prefix+"/pauses", may, c.pause)
-	r.DELETE(Prefix+"/pauses", may, c.resume)
+// Routes returns what the console serves.
+func (c *Console) Routes() []web.Route {
+	all := []web.Route{
+		page("/", access.View, "what fires, what runs, what the targets say", c.page),
+		page(strings.TrimSuffix(runbooks.Path, "/"), access.View, "the list of runbooks", c.runbookList),
+		page(runbooks.Path+":name", access.View, "one runbook", c.runbook),
+		{Methods: []string{http.MethodGet}, Path: stylePath, Open: true, Doc: "the style sheet of the pages",
+			Handler: style},
+
+		web.Get(Prefix+"/status", access.View, "what fires, waits and is paused; the collectors", c.status),
+		web.Get(Prefix+"/runs", access.View, "the last runs", c.runs),
+		web.Get(Prefix+"/runs/:id", access.View, "one run with its journal entries", c.run),
+		web.Get(Prefix+"/pauses", access.View, "the pauses", c.pauses),
+		web.Get(Prefix+"/schedules", access.View, "the next and last occurrences", c.schedules),
+		web.Get(Prefix+"/policies", access.View, "the policies with their state and results", c.policies),
+		web.Get(Prefix+"/dead_letters", access.Operate, "deliveries that could not be parsed", c.deadLetters),
+		web.Get(Prefix+"/dead_letters/:id", access.Operate, "one of them with its body, which may have secrets in it",
+			c.deadLetter),
+
+		request("/plans", access.Operate, "what an action would do now", c.plan),
+		request("/runs", access.Operate, "run an action", c.request),
+		request("/pauses", access.Operate, "pause", c.pause),
+		request("/runs/:id/cancel", access.Operate, "cancel a run", c.cancel),
+		request("/runs/:id/approve", access.Approve, "approve the plan of a run", c.approve),
+		request("/runs/:id/reject", access.Approve, "reject the plan of a run", c.reject),
+		request("/policies/:name/promote", access.Approve, "promote a policy that was demoted", c.promote),
+		request("/policies/:name/close", access.Approve, "close the breaker of a policy", c.closeBreaker),
+		{Methods: []string{http.MethodDelete}, Path: Prefix + "/pauses", Roles: []access.Role{access.Operate},
+			Pool: web.Changes(), Doc: "end a pause", Handler: c.resume},
+	}
+	for _, audit := range []web.Route{
+		web.Get(Prefix+"/journal/verify", access.Operate, "read the journal and compare its hashes", c.verify),
+		web.Get(Prefix+"/journal/replay", access.Operate, "decide every recorded case again", c.replay),
+	} {
+		audit.Pool, audit.Time = web.Audits(), auditTime
+		all = append(all, audit)
+	}
+	if c.Signer != nil { // chat programs fetch what they are shown: to look is never to answer
+		all = append(all,
+			web.Route{Methods: []string{http.MethodGet}, Path: approvePath, Proof: signedLink, Page: true,
+				Doc: "the plan of a link in a notification", Handler: c.showQuestion},
+			web.Route{Methods: []string{http.MethodPost}, Path: approvePath, Proof: signedLink, Page: true,
+				Body: maxForm, Doc: "approve or reject it", Handler: c.takeAnswer})
+	}
+	return append(all, c.loginRoutes()...)
 }
+
+// signedLink is what the approval page asks for.
+const signedLink = "a signed link"

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	. "maragu.dev/gomponents/html"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -23,9 +25,10 @@ const pageRuns = 25
 // A view is what the page shows. Every text in it is escaped when it is written.
 type view struct {
 	Status
-	now     time.Time
-	targets []targetView
-	runs    []Line
+	now      time.Time
+	identity string // who looks
+	targets  []targetView
+	runs     []Line
 }
 
 // A targetView is one target with the collectors that ask it.
@@ -36,7 +39,8 @@ type targetView struct {
 }
 
 func (c *Console) page(g *gin.Context) {
-	v := view{now: time.Now()}
+	id, _ := web.Identity(g)
+	v := view{now: time.Now(), identity: id.String()}
 	var err error
 	if v.Status, err = c.now(g.Request.Context()); err == nil {
 		v.runs, err = c.lines(g.Request.Context(), pageRuns)
@@ -47,8 +51,7 @@ func (c *Console) page(g *gin.Context) {
 		return
 	}
 	v.targets = targets(v.Collectors)
-	g.Header("Content-Type", "text/html; charset=utf-8")
-	g.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	web.PageHeaders(g)
 	if err := render(g.Writer, v.document()); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)
 	}
@@ -65,13 +68,14 @@ func (v view) document() Node {
 			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
 			Meta(Attr("http-equiv", "refresh"), Content("5")),
 			TitleEl(Text(title)),
-			StyleEl(Raw(pageCSS)),
+			styleLink(),
 		),
 		Body(
 			Header(
 				H1(Text("upkeep")),
 				Small(Text(v.Version+" · "+v.now.UTC().Format(time.DateTime)+" UTC")),
-				Nav(A(Href(scrape.Path), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
+				Nav(A(Href(scrape.Path), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)")),
+					A(Href(LoginPath), Text(cmp.Or(v.identity, "log in")))),
 			),
 			Map(v.Stuck, v.stuck),
 			Map(v.Pauses, v.pause),

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -52,6 +51,7 @@ func (c *Console) pause(g *gin.Context) {
 	if !c.read(g, &p) {
 		return
 	}
+	p.By = by(g, p.By)
 	err := journal.CheckPause(p)
 	if err == nil {
 		err = c.check(p.Scope)
@@ -59,8 +59,6 @@ func (c *Console) pause(g *gin.Context) {
 	switch {
 	case err != nil:
 		err = badRequest(err.Error())
-	case p.By == "":
-		err = badRequest("missing by: the name of the person who pauses")
 	case !p.Until.IsZero() && p.Until.Before(time.Now()):
 		err = badRequest("until is over already")
 	default:
@@ -87,7 +85,7 @@ func (c *Console) kept(ctx context.Context, p remediate.Pause) (remediate.Pause,
 
 func (c *Console) resume(g *gin.Context) {
 	scope := g.Query("scope")
-	was, err := c.Journal.EndPause(g.Request.Context(), scope, cmp.Or(g.Query("by"), "unknown"))
+	was, err := c.Journal.EndPause(g.Request.Context(), scope, by(g, g.Query("by")))
 	if err == nil && !was {
 		err = c.unpaused(g.Request.Context(), scope)
 	}

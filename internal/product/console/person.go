@@ -11,28 +11,18 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// mountPeople adds what people say to runs and policies.
-func (c *Console) mountPeople(r gin.IRouter) {
-	web.Get(r, Prefix+"/policies", c.policies)
-	web.Get(r, Prefix+"/journal/verify", c.verify)
-	web.Get(r, Prefix+"/journal/replay", c.replay)
-	may := c.Gate.Guarded()
-	r.POST(Prefix+"/runs/:id/approve", may, c.approve)
-	r.POST(Prefix+"/runs/:id/reject", may, c.reject)
-	r.POST(Prefix+"/runs/:id/cancel", may, c.cancel)
-	r.POST(Prefix+"/policies/:name/promote", may, c.promote)
-	r.POST(Prefix+"/policies/:name/close", may, c.closeBreaker)
-}
+// auditTime is enough for a journal of some years.
+const auditTime = 15 * time.Minute
 
 // An Answer is what a person says to a run or a policy.
 type Answer struct {
-	By   string `json:"by"`
+	By   string `json:"by"` // the name that the request claims; the journal has who was authenticated beside it
 	Why  string `json:"why,omitempty"`
 	Plan string `json:"plan,omitempty"` // the plan that the person saw, with its amount: Plan.Question; any where empty
 }
@@ -61,11 +51,8 @@ func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
 	if !c.read(g, &a) {
 		return a, false
 	}
-	switch {
-	case a.By == "":
-		c.answer(g, 0, nil, badRequest("missing by: the name of the person who answers"))
-		return a, false
-	case needsWhy && a.Why == "":
+	a.By = by(g, a.By)
+	if needsWhy && a.Why == "" {
 		c.answer(g, 0, nil, badRequest("missing --why: give a reason; it is recorded in the journal"))
 		return a, false
 	}
@@ -86,6 +73,9 @@ func (c *Console) approve(g *gin.Context) {
 		if err != nil {
 			return err
 		}
+		if err := c.otherPerson(run, a.By); err != nil {
+			return err
+		}
 		if err := c.stillAllowed(ctx, run); err != nil {
 			return err
 		}
@@ -94,6 +84,16 @@ func (c *Console) approve(g *gin.Context) {
 		}
 		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(run.Request.Terms.ApprovalLifetime()))
 	})
+}
+
+// otherPerson refuses the approval of a run by who asked for it, where approvals.other_person
+// is set.
+func (c *Console) otherPerson(run remediate.Run, by string) error {
+	if c.OtherPerson && access.Authenticated(run.Request.By) == access.Authenticated(by) {
+		return &statusError{http.StatusForbidden, fmt.Sprintf("run %d was requested by %s, who must not approve it "+
+			"(approvals.other_person): another person has to", run.ID, access.Authenticated(by))}
+	}
+	return nil
 }
 
 // stillAllowed refuses the approval of a run that the current configuration no longer allows.

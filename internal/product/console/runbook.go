@@ -14,11 +14,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-func (c *Console) mountRunbooks(r gin.IRouter) {
-	web.Get(r, strings.TrimSuffix(runbooks.Path, "/"), c.runbookList)
-	web.Get(r, runbooks.Path+":name", c.runbook)
-}
-
 func (c *Console) runbookList(g *gin.Context) {
 	c.plain(g, "Runbooks", Ul(Map(runbooks.Names(), func(name string) Node {
 		return Li(A(Href(runbooks.Path+name), Text(name)))
@@ -38,20 +33,17 @@ func (c *Console) runbook(g *gin.Context) {
 }
 
 // plain writes a page of text.
-func (c *Console) plain(g *gin.Context, title string, content Node) {
-	h := g.Writer.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
+func (c *Console) plain(g *gin.Context, title string, content ...Node) {
+	web.PageHeaders(g)
 	page := Doctype(HTML(Lang("en"),
 		Head(
 			Meta(Charset("utf-8")),
 			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
 			TitleEl(Text(title+" – upkeep")),
-			StyleEl(Raw(pageCSS)),
+			styleLink(),
 		),
 		Body(Class("plain"), Header(H1(Text(title)), Small(Text("upkeep "+c.Version)),
-			Nav(A(Href("/"), Text("upkeep")))), content),
+			Nav(A(Href("/"), Text("upkeep")))), Group(content)),
 	))
 	if err := render(g.Writer, page); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)

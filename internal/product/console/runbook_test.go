@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,16 +14,8 @@ func TestRunbooks(t *testing.T) {
 	c := open(t)
 	get := func(path string) (int, string) {
 		t.Helper()
-		res, err := http.Get(c.page.URL + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = res.Body.Close() }() // read only
-		text, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(text)
+		status, text, _ := asAdmin(t, c.page.URL+path)
+		return status, text
 	}
 	_, list := get("/runbooks")
 	for _, name := range runbooks.Names() {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -41,12 +40,12 @@ func TestSchedules(t *testing.T) {
 	clock := func() time.Time { return now }
 	keeper := schedule.NewScheduler(schedule.Config{Store: s, Journal: j, Now: clock,
 		Logger: slog.New(slog.DiscardHandler)}, nil)
-	r := web.New(slog.New(slog.DiscardHandler))
-	console.New(console.Config{Journal: j, Scheduler: keeper, Gate: console.NewGate(nil),
-		Logger: slog.New(slog.DiscardHandler)}).Mount(r)
+	r := mount(console.Config{Journal: j, Scheduler: keeper, Logger: slog.New(slog.DiscardHandler)})
 	ask := func(query string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, console.Prefix+"/schedules"+query, nil))
+		q := httptest.NewRequest(http.MethodGet, "http://localhost"+console.Prefix+"/schedules"+query, nil)
+		q.Header.Set("Authorization", "Bearer "+adminToken)
+		r.ServeHTTP(w, q)
 		return w
 	}
 	if w := ask(""); w.Code != 200 || strings.TrimSpace(w.Body.String()) != `{"next":[],"last":[]}` {

@@ -91,6 +91,11 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	}
 	limited, stop := context.WithTimeoutCause(ctx, o.Timeout, ErrNotResolved)
 	defer stop()
+	token, err := a.AdminToken()
+	if err != nil {
+		return err
+	}
+	line.token = token
 	if err := line.follow(limited, servers.Console); err != nil {
 		if ctx.Err() != nil {
 			return nil // Ctrl-C
@@ -105,8 +110,12 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	if o.Once {
 		return nil
 	}
-	fmt.Fprintf(o.Out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n  upkeep runs --url %s\n\n",
-		servers.Postgres, servers.Redis, servers.Console)
+	link, err := a.LoginLink()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n  upkeep runs --url %s --data-dir %s\n  "+
+		"%s (logs a browser in, once)\n\n", servers.Postgres, servers.Redis, servers.Console, dataDir(dir), link.URL)
 	line.say("all alerts are resolved. The console runs at %s until Ctrl-C", servers.Console)
 	select {
 	case <-ctx.Done():
@@ -117,13 +126,15 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	}
 }
 
+func dataDir(dir string) string { return filepath.Join(dir, "data") }
+
 // start makes an upkeep with short clocks.
 func start(ctx context.Context, o Options, dir string, servers Servers) (*app.App, error) {
 	rules, err := shortRules(filepath.Join(dir, "rules"))
 	if err != nil {
 		return nil, err
 	}
-	c, err := config.Parse("demo", configuration(o.Listen, filepath.Join(dir, "data"), servers), app.Known())
+	c, err := config.Parse("demo", configuration(o.Listen, dataDir(dir), servers), app.Known())
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ const lookEvery = 150 * time.Millisecond
 // A timeline prints what happens, with the time since the start.
 type timeline struct {
 	out   io.Writer
+	token string // of the upkeep
 	begun time.Time
 	runs  map[int64]*printed
 	news  []news
@@ -83,7 +84,7 @@ func (t *timeline) follow(ctx context.Context, url string) error {
 
 func (t *timeline) look(ctx context.Context, url string) error {
 	var lines []console.Line
-	if err := get(ctx, url+console.Prefix+"/runs", &lines); err != nil {
+	if err := get(ctx, t.token, url+console.Prefix+"/runs", &lines); err != nil {
 		return err
 	}
 	defer t.print()
@@ -98,7 +99,7 @@ func (t *timeline) look(ctx context.Context, url string) error {
 			continue
 		}
 		var details console.RunDetails
-		if err := get(ctx, fmt.Sprintf("%s%s/runs/%d", url, console.Prefix, l.ID), &details); err != nil {
+		if err := get(ctx, t.token, fmt.Sprintf("%s%s/runs/%d", url, console.Prefix, l.ID), &details); err != nil {
 			return err
 		}
 		r.details = details
@@ -195,11 +196,12 @@ func quantity(metric string, v *float64) string {
 	return remediate.Quantity(metric, *v)
 }
 
-func get(ctx context.Context, url string, into any) error {
+func get(ctx context.Context, token, url string, into any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
+	r.Header.Set("Authorization", "Bearer "+token)
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err

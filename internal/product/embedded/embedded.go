@@ -137,6 +137,11 @@ func (e *Embedded) Prometheus() http.Handler {
 	return e.once(func(p *parts) http.Handler { return p.prom.api })
 }
 
+// Budgeted answers the stock /api/v1 within a budget.
+func (e *Embedded) Budgeted(b Budget) http.Handler {
+	return e.once(func(p *parts) http.Handler { return p.prom.within[b] })
+}
+
 // Alertmanager answers the stock /api/v2. A silence that it has acknowledged is
 // on disk.
 func (e *Embedded) Alertmanager() http.Handler {

@@ -8,7 +8,6 @@ import (
 
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/tsdb"
@@ -23,10 +22,9 @@ type prom struct {
 	scraper *scrape.Manager
 	writer  *writer
 	rules   *rules.Manager
-	api     http.Handler
-	ctx     context.Context // of the evaluations and of what finds targets; ended by stop
+	api     http.Handler       // for the process itself
+	within  [budgets]*budgeted // for clients
+	ctx     context.Context    // of the evaluations and of what finds targets; ended by stop
 	cancel  context.CancelFunc
 	begun   time.Time
 }
-
-func promqlParser() parser.Parser { return parser.NewParser(parser.Options{}) }

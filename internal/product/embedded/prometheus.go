@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grafana/regexp"
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
@@ -35,7 +36,7 @@ const (
 	stripes     = 1 << 10
 	chunkBuffer = 256 << 10
 
-	queryTimeout = 2 * time.Minute
+	queryTimeout = QueryTimeout
 	maxSamples   = 20_000_000
 	lookback     = 5 * time.Minute
 
@@ -92,6 +93,7 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger: c.Logger.With("part", "promql"), Reg: c.Registerer, MaxSamples: maxSamples, Timeout: queryTimeout,
 		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
+		NoStepSubqueryIntervalFn: noStep,
 	})
 	m.rules = rules.NewManager(&rules.ManagerOptions{
 		ExternalURL: c.ExternalURL, QueryFunc: rules.EngineQueryFunc(engine, m.db), NotifyFunc: notify, Context: m.ctx,
@@ -105,7 +107,10 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	if err := m.load(c.Rules, c.RuleFiles); err != nil {
 		return nil, err
 	}
-	m.api = m.newAPI(engine)
+	m.api = m.newAPI(engine, c.Registerer)
+	for b := range budgets {
+		m.within[b] = m.budgeted(b)
+	}
 	return m, nil
 }
 
@@ -173,9 +178,21 @@ func (m *prom) active() map[model.Fingerprint]bool {
 
 func (m *prom) close() error { return errors.Join(m.writer.close(), m.db.Close()) }
 
+// budgeted returns the stock API within a budget.
+func (m *prom) budgeted(b Budget) *budgeted {
+	l := b.limits()
+	engine := promql.NewEngine(promql.EngineOpts{
+		Logger: m.config.Logger.With("part", "promql"), MaxSamples: l.samples, Timeout: l.timeout,
+		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
+		NoStepSubqueryIntervalFn: noStep,
+	})
+	return &budgeted{limits: l, api: m.newAPI(frugal{engine, l.steps}, prometheus.NewRegistry()),
+		places: make(chan struct{}, l.atOnce+l.waiting), turns: make(chan struct{}, l.atOnce)}
+}
+
 // newAPI returns the stock API. What would change the storage or reach other
 // servers is off.
-func (m *prom) newAPI(engine *promql.Engine) http.Handler {
+func (m *prom) newAPI(engine promql.QueryEngine, registerer prometheus.Registerer) http.Handler {
 	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch,
 		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
 	api := apiv1.NewAPI(
@@ -195,7 +212,7 @@ func (m *prom) newAPI(engine *promql.Engine) http.Handler {
 		m.runtimeInfo, info,
 		func() []notifications.Notification { return nil },
 		func() (<-chan notifications.Notification, func(), bool) { return nil, nil, false },
-		noMetrics{}, m.config.Registerer, nil,
+		noMetrics{}, registerer, nil,
 		false, nil, false, false, false, lookback, false, false, nil, nil,
 		apiv1.OpenAPIOptions{ExternalURL: m.config.ExternalURL.String(), Version: version.Version},
 		promqlParser(), false, queryTimeout,

@@ -1,0 +1,176 @@
+package access
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	// Cookie is the name of the cookie with the session.
+	Cookie = "upkeep_session"
+
+	// sessionHolds is how long a session lasts: a day at work.
+	sessionHolds = 12 * time.Hour
+
+	// linkHolds is how long a one-time link may be used.
+	linkHolds = 10 * time.Minute
+
+	maxCookie = 1 << 10
+	maxLinks  = 100
+)
+
+// A ticket is what a cookie holds, signed.
+type ticket struct {
+	Kind  Kind   `json:"kind"`
+	Name  string `json:"name"`
+	Stamp []byte `json:"stamp"` // of the password or token: a changed one ends the session
+	Until int64  `json:"until"`
+	ID    string `json:"id"` // ended by a logout
+}
+
+// session returns the identity of the session in a request's cookie.
+func (g *Guard) session(r *http.Request) (id Identity, ok bool, err error) {
+	t, err := g.ticket(r)
+	if err != nil || t == nil {
+		return id, false, err
+	}
+	stamp, role, there := g.current(t.Kind, t.Name)
+	if !there || !hmac.Equal(stamp, t.Stamp) {
+		return id, false, nil
+	}
+	return Identity{t.Kind, t.Name, role}, true, nil
+}
+
+// ticket returns what the cookie of a request holds; nil where it holds nothing that is valid.
+// One that has expired is no failed login.
+func (g *Guard) ticket(r *http.Request) (*ticket, error) {
+	c, err := r.Cookie(Cookie)
+	if err != nil || g.config.Key == nil {
+		return nil, nil
+	}
+	text, sum, _ := strings.Cut(c.Value, ".")
+	if len(c.Value) > maxCookie {
+		return nil, nil
+	}
+	key, err := g.config.Key()
+	if err != nil {
+		return nil, err
+	}
+	got, err := base64.RawURLEncoding.Strict().DecodeString(sum)
+	if err != nil || !hmac.Equal(got, sign(key, text)) {
+		return nil, nil
+	}
+	var t ticket
+	if plain, err := base64.RawURLEncoding.Strict().DecodeString(text); err != nil || json.Unmarshal(plain, &t) != nil {
+		return nil, nil
+	}
+	if !g.config.Now().Before(time.Unix(t.Until, 0)) || g.sessions.over(t.ID) {
+		return nil, nil
+	}
+	return &t, nil
+}
+
+func sign(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte("upkeep session\x00" + text))
+	return h.Sum(nil)
+}
+
+// current returns what a token or user has now.
+func (g *Guard) current(kind Kind, name string) (stamp []byte, role Role, there bool) {
+	switch kind {
+	case ByUser:
+		if g.config.Users != nil {
+			stamp, there = g.config.Users.Stamp(name)
+		}
+		return stamp, g.config.Roles[name], there
+	case ByToken:
+		for _, t := range g.tokens {
+			if t.Name != name {
+				continue
+			}
+			value, err := t.value(g.config.Now(), false)
+			sum := sha256.Sum256([]byte(value))
+			return sum[:8], t.Role, err == nil && value != ""
+		}
+	case ByLink: // it has no session
+	}
+	return nil, None, false
+}
+
+// Begin sets the cookie of a new session.
+func (g *Guard) Begin(w http.ResponseWriter, id Identity, secure bool) error {
+	if g.config.Key == nil {
+		return errors.New("sessions have no key")
+	}
+	key, err := g.config.Key()
+	if err != nil {
+		return err
+	}
+	stamp, _, there := g.current(id.Kind, id.Name)
+	if !there {
+		return errors.New("the token or user of the login no longer exists")
+	}
+	until := g.config.Now().Add(sessionHolds)
+	plain, err := json.Marshal(ticket{id.Kind, id.Name, stamp, until.Unix(), rand.Text()})
+	if err != nil {
+		return err
+	}
+	text := base64.RawURLEncoding.EncodeToString(plain)
+	http.SetCookie(w, &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, Secure: secure,
+		SameSite: http.SameSiteStrictMode, MaxAge: int(sessionHolds.Seconds()),
+		Value: text + "." + base64.RawURLEncoding.EncodeToString(sign(key, text))})
+	return nil
+}
+
+// End ends the session of a request, for every holder of its cookie.
+func (g *Guard) End(w http.ResponseWriter, r *http.Request, secure bool) {
+	if t, err := g.ticket(r); err == nil && t != nil {
+		g.sessions.end(t.ID, time.Unix(t.Until, 0), g.config.Now())
+	}
+	http.SetCookie(w, &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, Secure: secure,
+		SameSite: http.SameSiteStrictMode, MaxAge: -1})
+}
+
+// Once returns the code of a link by which a person logs in once, as an identity.
+func (g *Guard) Once(id Identity) (code string, until time.Time, err error) {
+	now := g.config.Now()
+	l := &g.links
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for sum, one := range l.all {
+		if one.until.Before(now) {
+			delete(l.all, sum)
+		}
+	}
+	if len(l.all) >= maxLinks {
+		return "", until, errors.New("too many login links are unused; wait until they expire")
+	}
+	if l.all == nil {
+		l.all = make(map[[sha256.Size]byte]link)
+	}
+	code, until = rand.Text(), now.Add(linkHolds)
+	l.all[sha256.Sum256([]byte(code))] = link{id, until}
+	return code, until, nil
+}
+
+// Use returns the identity of a one-time code, which is used up.
+func (g *Guard) Use(r *http.Request, code string) (id Identity, err error) {
+	l := &g.links
+	l.mu.Lock()
+	sum := sha256.Sum256([]byte(code))
+	one, there := l.all[sum]
+	delete(l.all, sum)
+	l.mu.Unlock()
+	if !there || !g.config.Now().Before(one.until) {
+		return id, g.fail(r, ByLink, "")
+	}
+	return one.id, nil
+}

@@ -1,0 +1,106 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/catalog"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
+)
+
+// openAccess makes what knows who may do what. The store is open: no other upkeep has data_dir.
+func (a *App) openAccess(context.Context) error {
+	c := a.start
+	file := filepath.Join(c.DataDir, config.AdminTokenFile)
+	if err := makeToken(file); err != nil {
+		return fmt.Errorf("admin token: %w", err)
+	}
+	failed := metric.NewCounter(a.registry, catalog.LoginFailures())
+	for _, kind := range []access.Kind{access.ByToken, access.ByUser, access.ByLink} {
+		failed.WithLabelValues(string(kind)) // the first increase counts only from a zero
+	}
+	a.access = access.New(access.Config{
+		Tokens: append(c.Web.Access(), access.Token{Name: config.AdminTokenName, Role: access.Admin,
+			Read: func() (string, error) { return readToken(file) }}),
+		Users: a.web, Roles: c.Web.Roles(),
+		Key:    func() ([]byte, error) { return a.signer.Key(sessionPurpose) },
+		Failed: func(kind access.Kind, _ string) { failed.WithLabelValues(string(kind)).Inc() },
+		Logger: a.component("access"),
+	})
+	return nil
+}
+
+// sessionPurpose tells the key of sessions from those of other signatures.
+const sessionPurpose = "sessions"
+
+// makeToken writes a token into a file, where it is not there yet. Another process may do the
+// same at the same time: one of them is first.
+func makeToken(file string) error {
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".admin-token-") // of mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // it has another name now
+	_, err = f.WriteString(rand.Text() + rand.Text() + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// readToken reads the token of this machine. One that others could have written or read is refused.
+func readToken(file string) (string, error) {
+	info, err := os.Lstat(file)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("others can read or write %s: chmod 600 %s, or delete it and restart upkeep", file, file)
+	}
+	text, err := os.ReadFile(file)
+	return strings.TrimSpace(string(text)), err
+}
+
+// AdminToken returns the token of the role admin that upkeep has made in data_dir.
+func (a *App) AdminToken() (string, error) {
+	return readToken(filepath.Join(a.start.DataDir, config.AdminTokenFile))
+}
+
+// entrance is what each request passes.
+func (a *App) entrance() *web.Entrance {
+	e := &web.Entrance{Guard: a.access, Hosts: a.start.Web.Hosts, Login: a.console.AskLogin,
+		Conns: a.conns, Users: a.web.HasUsers(), Logger: a.component("web")}
+	if u, err := url.Parse(a.externalURL()); err == nil {
+		e.Hosts = append(e.Hosts, u.Hostname())
+	}
+	if name, err := os.Hostname(); err == nil { // no page elsewhere has this name
+		e.Hosts = append(e.Hosts, name)
+	}
+	return e
+}
+
+// LoginLink returns a link that lets a person on the terminal log in once, as the admin token.
+func (a *App) LoginLink() (console.LoginLink, error) {
+	return a.console.LoginFor(access.Identity{Kind: access.ByToken, Name: config.AdminTokenName, Role: access.Admin})
+}

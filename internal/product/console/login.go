@@ -1,0 +1,142 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
+)
+
+// LoginPath is where people log in.
+const LoginPath = "/login"
+
+// A LoginLink lets a person log in once, with the identity of who made it.
+type LoginLink struct {
+	URL   string `json:"url"`
+	Until string `json:"until"`
+}
+
+func (c *Console) loginRoutes() []web.Route {
+	if c.Guard == nil {
+		return nil
+	}
+	logout := web.Post("/logout", access.View, "end the session", c.logout)
+	logout.Roles = nil
+	logout.Open = true // the cookie is what is asked for
+	return []web.Route{
+		{Methods: []string{http.MethodGet}, Path: LoginPath, Open: true, Page: true,
+			Doc: "the page where people log in", Handler: func(g *gin.Context) { c.showLogin(g, "", g.Query("next")) }},
+		{Methods: []string{http.MethodPost}, Path: LoginPath, Open: true, Page: true, Body: maxForm,
+			Doc: "log in with a user and password, or a one-time link", Handler: c.login},
+		logout,
+		request("/logins", access.View, "make a one-time link for the own identity", c.makeLogin),
+	}
+}
+
+// AskLogin shows the login page in the place of another page.
+func (c *Console) AskLogin(g *gin.Context) {
+	c.showLogin(g, "", g.Request.URL.RequestURI())
+}
+
+func (c *Console) showLogin(g *gin.Context, problem, next string) {
+	once := g.Query("once")
+	if g.Request.URL.Path != LoginPath {
+		once = ""
+	}
+	id, in := web.Identity(g)
+	c.plain(g, "Log in",
+		If(problem != "", P(Class("bad"), Text(problem))),
+		If(in, Form(Method("post"), Action("/logout"),
+			P(Text("You are logged in as "+id.String()+" with the role "+id.Role.String()+".")),
+			Button(Type("submit"), Text("Log out")))),
+		Form(Method("post"), Action(LoginPath), AutoComplete("off"),
+			Input(Type("hidden"), Name("next"), Value(local(next))),
+			Iff(once != "", func() Node {
+				return Group{P(Text("This link logs you in once.")),
+					Input(Type("hidden"), Name("once"), Value(once))}
+			}),
+			Iff(once == "", func() Node {
+				return Group{
+					Label(Text("User"), Input(Name("name"), AutoComplete("username"), Attr("autofocus"))),
+					Label(Text("Password"), Input(Name("password"), Type("password"),
+						AutoComplete("current-password"))),
+				}
+			}),
+			Button(Type("submit"), Class("good"), Text("Log in")),
+		),
+		P(Class("soft"), Text("Without a password: run "), Code(Text("upkeep login")),
+			Text(" on the machine of upkeep, or with a token. It prints a link.")),
+	)
+}
+
+func (c *Console) login(g *gin.Context) {
+	if err := g.Request.ParseForm(); err != nil {
+		g.Status(http.StatusBadRequest)
+		c.showLogin(g, "The form could not be read.", "")
+		return
+	}
+	form := g.Request.PostForm
+	var id access.Identity
+	var err error
+	if code := form.Get("once"); code != "" {
+		id, err = c.Guard.Use(g.Request, code)
+	} else {
+		id, _, err = c.Guard.Login(g.Request, form.Get("name"), form.Get("password"))
+	}
+	if err == nil && id.Role == access.None {
+		g.Status(http.StatusForbidden)
+		c.showLogin(g, "This user has no role: grant one in web.users.", form.Get("next"))
+		return
+	}
+	if err == nil {
+		err = c.Guard.Begin(g.Writer, id, c.secure(g.Request))
+	}
+	if err != nil {
+		g.Status(http.StatusUnauthorized)
+		c.showLogin(g, "Not logged in: "+err.Error()+".", form.Get("next"))
+		return
+	}
+	c.Logger.Info("logged in", "identity", id.String(), "remote", g.Request.RemoteAddr)
+	g.Redirect(http.StatusSeeOther, local(form.Get("next")))
+}
+
+func (c *Console) logout(g *gin.Context) {
+	c.Guard.End(g.Writer, g.Request, c.secure(g.Request))
+	g.Redirect(http.StatusSeeOther, LoginPath)
+}
+
+// secure reports whether a browser reaches upkeep by TLS, so that the cookie needs it.
+func (c *Console) secure(r *http.Request) bool {
+	return r.TLS != nil || strings.HasPrefix(c.External, "https://")
+}
+
+// local returns a path on this site, where a form may ask for any.
+func local(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") ||
+		strings.ContainsAny(next, "\\\r\n\t") || u.Path == LoginPath {
+		return "/"
+	}
+	return next
+}
+
+func (c *Console) makeLogin(g *gin.Context) {
+	id, _ := web.Identity(g)
+	link, err := c.LoginFor(id)
+	if err == nil {
+		c.Logger.Info("login link made", "identity", id.String(), "remote", g.Request.RemoteAddr)
+	}
+	c.answer(g, http.StatusOK, link, err)
+}
+
+// LoginFor returns a one-time link for an identity.
+func (c *Console) LoginFor(id access.Identity) (LoginLink, error) {
+	code, until, err := c.Guard.Once(id)
+	return LoginLink{strings.TrimSuffix(c.External, "/") + LoginPath + "?once=" + code, moment(until)}, err
+}

@@ -1,0 +1,156 @@
+package embedded
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// A Budget is what the queries of a role may use.
+type Budget int
+
+// The budgets.
+const (
+	// ViewBudget is enough for a dashboard: 30 days of 1,000 points of 700 series, or of one in each
+	// half minute. A sample takes
+	// 16 bytes, its text twice that, and what is collected later as much again.
+	ViewBudget Budget = iota
+
+	// OperateBudget is for who could do more harm in other ways.
+	OperateBudget
+
+	budgets
+)
+
+// QueryTimeout is the longest that any query may take.
+const QueryTimeout = 2 * time.Minute
+
+// limits are the amounts of a budget.
+type limits struct {
+	samples int
+	steps   int64 // of a subquery
+	timeout time.Duration
+	atOnce  int
+	waiting int // for their turn
+}
+
+func (b Budget) limits() limits {
+	if b == ViewBudget {
+		return limits{samples: 1_000_000, steps: 100_000, timeout: 20 * time.Second, atOnce: 2, waiting: 16}
+	}
+	return limits{samples: 5_000_000, steps: 1_000_000, timeout: time.Minute, atOnce: 2, waiting: 16}
+}
+
+// budgeted is the stock API within a budget.
+type budgeted struct {
+	limits
+	api    http.Handler
+	places chan struct{} // of those that are answered or wait
+	turns  chan struct{}
+}
+
+// ServeHTTP answers a request when it is its turn. The turn lasts until the answer is written:
+// its text takes more memory than the samples.
+func (b *budgeted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case b.places <- struct{}{}:
+		defer func() { <-b.places }()
+	default:
+		b.busy(w)
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(r.Context(), b.timeout,
+		fmt.Errorf("the query took longer than %s", b.timeout))
+	defer cancel()
+	select {
+	case b.turns <- struct{}{}:
+		defer func() { <-b.turns }()
+	case <-ctx.Done():
+		b.busy(w)
+		return
+	}
+	// Not every connection has a deadline.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(b.timeout + lastWrite))
+	b.api.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// lastWrite is how long a client may take to read an answer.
+const lastWrite = 10 * time.Second
+
+// busy answers in the form of the stock API.
+func (b *budgeted) busy(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": "unavailable", // the client hung up
+		"error": fmt.Sprintf("more than %d queries wait for their turn, or one waited for longer than %s", b.waiting,
+			b.timeout)})
+}
+
+// A frugal engine refuses queries whose subqueries have more steps than the budget allows: the
+// library takes memory for each step before it counts the first sample.
+type frugal struct {
+	promql.QueryEngine
+	steps int64
+}
+
+// NewInstantQuery implements promql.QueryEngine.
+func (f frugal) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, text string,
+	at time.Time) (promql.Query, error) {
+	if err := f.check(text, 0); err != nil {
+		return nil, err
+	}
+	return f.QueryEngine.NewInstantQuery(ctx, q, opts, text, at)
+}
+
+// NewRangeQuery implements promql.QueryEngine.
+func (f frugal) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, text string,
+	start, end time.Time, interval time.Duration) (promql.Query, error) {
+	if err := f.check(text, end.Sub(start)); err != nil {
+		return nil, err
+	}
+	return f.QueryEngine.NewRangeQuery(ctx, q, opts, text, start, end, interval)
+}
+
+// check refuses an expression that is evaluated over a time.
+func (f frugal) check(text string, over time.Duration) error {
+	expr, err := promqlParser().ParseExpr(text)
+	if err != nil {
+		return nil // the engine says so
+	}
+	return f.walk(expr, over)
+}
+
+func (f frugal) walk(n parser.Node, over time.Duration) error {
+	if sub, ok := n.(*parser.SubqueryExpr); ok {
+		over += sub.Range
+		step := sub.Step
+		if step <= 0 {
+			step = subqueryStep
+		}
+		if steps := int64(over / step); steps > f.steps {
+			return fmt.Errorf("the subquery [%s:%s] has %d steps, and the budget of your role allows %d: choose a "+
+				"longer step or a shorter range", model.Duration(sub.Range), model.Duration(step), steps, f.steps)
+		}
+	}
+	for child := range parser.ChildrenIter(n) {
+		if err := f.walk(child, over); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func noStep(int64) int64 { return subqueryStep.Milliseconds() }
+
+// subqueryStep is the step of a subquery that names none, as Prometheus has it by default.
+const subqueryStep = time.Minute
+
+func promqlParser() parser.Parser { return parser.NewParser(parser.Options{}) }
