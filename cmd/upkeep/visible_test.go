@@ -69,7 +69,7 @@ func hostileServer(t *testing.T, name *string, fails *bool) *httptest.Server {
 		answers := map[string]any{
 			"/status": new(console.Status), "/runs": new([]console.Line), "/runs/7": new(console.RunDetails),
 			"/policies": new([]console.PolicyLine), "/schedules": new(console.Calendar),
-			"/dead-letters": new([]remediate.DeadLetter), "/dead-letters/7": new(remediate.DeadLetter),
+			"/dead_letters": new([]remediate.DeadLetter), "/dead_letters/7": new(remediate.DeadLetter),
 			"/plans": new(engine.Preview), "/journal/verify": new(console.Check), "/pauses": new(console.PauseLine),
 			"/runs/7/approve": new(console.Stopped),
 		}

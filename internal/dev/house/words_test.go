@@ -97,7 +97,8 @@ func (w *words) turn(path, line string) (found, instead string) {
 
 // part returns a word of a name that is not to be one, and what to write; "" if the name is fine.
 func (w *words) part(path, name string) (found, instead string) {
-	parts := nameParts.FindAllString(name, -1)
+	// Of camelCase, snake_case and sentences.
+	parts := regexp.MustCompile(`[A-Z]?[a-z]+|[A-Z]+`).FindAllString(name, -1)
 	for i, part := range parts {
 		part = strings.ToLower(part)
 		for _, one := range w.names {
@@ -109,9 +110,6 @@ func (w *words) part(path, name string) (found, instead string) {
 	}
 	return "", ""
 }
-
-// nameParts finds the words of a name: of camelCase, snake_case and sentences.
-var nameParts = regexp.MustCompile(`[A-Z]?[a-z]+|[A-Z]+`)
 
 // TestWords fails for turns of phrase in any text, and for names in words that the trade does not use.
 func TestWords(t *testing.T) {

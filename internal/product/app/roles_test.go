@@ -108,7 +108,7 @@ func TestMatrix(t *testing.T) {
 		"POST /api/v2/alerts":                 "deliver operate approve admin",
 		"POST /api/v2/silences":               "operate approve admin",
 		"DELETE /api/v2/silence/1":            "operate approve admin",
-		"GET " + api + "/dead-letters":        "operate approve admin",
+		"GET " + api + "/dead_letters":        "operate approve admin",
 		"GET " + api + "/journal/verify":      "operate approve admin",
 		"GET " + api + "/journal/replay":      "operate approve admin",
 		"POST " + api + "/plans":              "operate approve admin",
