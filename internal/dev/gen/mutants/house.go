@@ -28,7 +28,8 @@ func ofHouse() []mutant {
 		},
 		{
 			name: "undeclared", why: "a collector writes what it declares",
-			file: "collectors/postgres/server.go", search: "{c.up, c.down, c.info, c.start}", replace: "{c.up, c.down, c.start}",
+			file: "collectors/postgres/server.go", search: "{c.up, c.down, c.info, c.start}",
+			replace: "{c.up, c.down, c.start}",
 			pkg: "./collectors/postgres", run: "TestServer$",
 		},
 		{
