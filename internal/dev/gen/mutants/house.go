@@ -30,7 +30,7 @@ func ofHouse() []mutant {
 			name: "undeclared", why: "a collector writes what it declares",
 			file: "collectors/postgres/server.go", search: "{c.up, c.down, c.info, c.start}",
 			replace: "{c.up, c.down, c.start}",
-			pkg: "./collectors/postgres", run: "TestServer$",
+			pkg:     "./collectors/postgres", run: "TestServer$",
 		},
 		{
 			name: "runbook", why: "each alert has its runbook",
