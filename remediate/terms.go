@@ -33,7 +33,7 @@ type Terms struct {
 	Lag         time.Duration `yaml:"lag" json:"lag,omitempty" default:"0s" doc:"Maximum replication lag of the target's replicas; 0s: not checked."`
 	Transaction time.Duration `yaml:"transaction" json:"transaction,omitempty" default:"0s" doc:"Maximum age of the target's oldest transaction; 0s: not checked."`
 	Silence     bool          `yaml:"silence" json:"silence,omitempty" default:"false" schedule:"-" doc:"Silence the alert in Alertmanager during a run; the silence ends with the run."`
-	Answer      time.Duration `yaml:"answer" json:"answer,omitempty" default:"1d" min:"1m" doc:"How long a run awaits approval before it expires, and how long an approval is valid."`
+	Answer      time.Duration `yaml:"approval_lifetime" json:"answer,omitempty" default:"1d" min:"1m" doc:"How long a run awaits approval before it expires, and how long an approval is valid."`
 	MostRows    int           `yaml:"most_rows" json:"most_rows,omitempty" default:"0" doc:"Maximum number of rows that a run may delete, drop or prune. A plan that expects more is refused with the reason amount, and a run that would remove more stops. 0: no limit. It does not apply to runs started by hand."`
 	MostShare   float64       `yaml:"most_share" json:"most_share,omitempty" default:"0%" doc:"Maximum share of all rows (or bytes, if rows are not counted) that a run may remove, in the same way. 0%: no limit."`
 }
@@ -58,7 +58,7 @@ func (t Terms) ApprovalLifetime() time.Duration {
 	f, _ := reflect.TypeFor[Terms]().FieldByName("Answer")
 	d, err := model.ParseDuration(f.Tag.Get("default"))
 	if err != nil {
-		panic("remediate: the default of answer: " + err.Error()) // a test reads it
+		panic("remediate: the default of approval_lifetime: " + err.Error()) // a test reads it
 	}
 	return time.Duration(d)
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // Approval stops a run whose policy asks first, until a person has approved of
-// this very plan.
+// this very plan. How long a plan awaits approval, and an approval is valid, is
+// remediate.Terms.ApprovalLifetime.
 func Approval() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonApproval,

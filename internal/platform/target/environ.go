@@ -2,6 +2,7 @@ package target
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -21,6 +22,13 @@ func environment() map[string]string {
 		"channel_binding": "PGCHANNELBINDING",
 		"options":         "PGOPTIONS",
 	}
+}
+
+// inherited lists what such a program gets of our own environment. A password of another
+// target may be in a variable whose name begins with PG too.
+func inherited() []string {
+	return append(slices.Collect(maps.Values(environment())), "PATH", "HOME", "TZ", "PGTZ", "PGSYSCONFDIR",
+		"PGLOCALEDIR", "PGCLIENTENCODING", "PGGSSENCMODE", "PGSSLCRL", "PGREQUIREPEER")
 }
 
 // passed lists the parameters of a URL that reach a program by other means.
@@ -77,8 +85,7 @@ func (p *Postgres) Environ(database, application string) ([]string, error) {
 	}
 	for _, setting := range os.Environ() {
 		name, value, _ := strings.Cut(setting, "=")
-		if _, ours := all[name]; !ours && (name == "PATH" || name == "HOME" || name == "TZ" ||
-			strings.HasPrefix(name, "PG")) {
+		if _, ours := all[name]; !ours && slices.Contains(inherited(), name) {
 			all[name] = value
 		}
 	}

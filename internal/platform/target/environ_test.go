@@ -12,6 +12,8 @@ import (
 // our own environment no more than they need.
 func TestEnviron(t *testing.T) {
 	t.Setenv("UPKEEP_SECRET", "ours")
+	t.Setenv("PG_STORE_PASSWORD", "ours")
+	t.Setenv("PGPASSWORD_OTHER", "ours")
 	t.Setenv("PGAPPNAME", "another")
 	t.Setenv("PGTZ", "UTC")
 	password := func() (string, error) { return `p"w' d`, nil }

@@ -86,7 +86,7 @@ func TestWrongPolicies(t *testing.T) {
 		{"breaker", onePolicy("match: ['a=b'], action: redis/bgsave, breaker: -1"),
 			`f:3: breaker is "-1"; a whole number of at least 0`},
 		{"ramp", onePolicy("match: ['a=b'], action: redis/bgsave, ramp: 2"), `f:3: ramp is "2"; true or false`},
-		{"answer", onePolicy("match: ['a=b'], action: redis/bgsave, answer: 0s"),
+		{"approval_lifetime", onePolicy("match: ['a=b'], action: redis/bgsave, approval_lifetime: 0s"),
 			`f:3: answer is 0s; at least 1m was expected`},
 		{"unknown key of a policy", onePolicy("match: ['a=b'], action: redis/bgsave, window: [x]"),
 			`f:3: unknown key "window"; did you mean "windows"?`},
@@ -334,7 +334,7 @@ policies:
     lag: 30s
     transaction: 1h
     silence: true
-    answer: 2h
+    approval_lifetime: 2h
     steps:
       - {action: redis/trim, mode: auto, subject: {server: $instance}, with: {count: 100, key: "q-${name}"}}
       - {action: redis/bgsave, mode: ask, windows: [day]}

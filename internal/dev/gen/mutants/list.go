@@ -94,7 +94,7 @@ func ofActions() []mutant {
 		{
 			name: "repackguard", why: "before pg_repack changes the files, the table and its copy are compared with " +
 				"the plan",
-			file: actions + "rebuild/guard.go", search: "	var what, marks string\n",
+			file: actions + "rebuild/pgrepackguard.go", search: "	var what, marks string\n",
 			replace: "	var what, marks string\n	if pid >= 0 {\n		return nil\n	}\n",
 			pkg:     "./" + actions, run: "TestPgRepackBesideDefinitions",
 		},
@@ -130,7 +130,7 @@ func ofEngine() []mutant {
 		},
 		{
 			name: "judges", why: "a process that could not renew its own lease declares no other dead",
-			file: "remediate/journal/member.go", search: `if me.expires < store.Millis(now) {`,
+			file: "remediate/journal/lease.go", search: `if me.expires < store.Millis(now) {`,
 			replace: `if false && me.expires < store.Millis(now) {`,
 			pkg:     "./remediate/journal", run: "TestNobodyIsBuriedAfterAnOutage",
 		},

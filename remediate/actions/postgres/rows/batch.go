@@ -118,24 +118,6 @@ func (b *batches) heap(ctx context.Context) error {
 	}
 }
 
-// learn sets the size of the next range so that it takes its time, however the rows
-// lie: a range without rows is quick, and the one behind it may be full.
-func (b *batches) learn(moved, blocks int64, took time.Duration) {
-	if took > 4*batchTime && moved <= 2*b.least {
-		b.least = max(1, b.least/2) // these rows are large
-	}
-	if moved >= b.least/2 && moved > 0 { // of fewer, most of the time is the statement's own
-		b.each += (took/time.Duration(moved) - b.each) / 4
-		b.density = max(b.density, float64(moved)/float64(blocks))
-	}
-	full := max(b.least, int64(batchTime/max(b.each, 1))) // rows
-	b.rows = min(b.rows*2, full)
-	b.blocks = max(1, min(blocks*2, int64(float64(full)/b.density), blocksMost))
-	if took > 2*batchTime && moved > b.least {
-		b.blocks = min(b.blocks, max(1, blocks/2))
-	}
-}
-
 // index reads the table in the order of the age column. Each batch begins
 // where the one before has ended, so that it does not step over the dead again.
 func (b *batches) index(ctx context.Context) error {
