@@ -457,7 +457,9 @@ func TestLoopOutside(t *testing.T) {
 	s := newSite(t)
 	s.sicken(t)
 	am, prom, cluster := freeAddress(t), freeAddress(t), ""
-	s.configure(t, "embedded: {enabled: false}\nalertmanager: {url: 'http://"+am+"', receiver: upkeep}\n")
+	// The rules of the test have other limits than the shipped ones: they are read from Prometheus.
+	s.configure(t, "embedded: {enabled: false}\nalertmanager: {url: 'http://"+am+"', receiver: upkeep}\n"+
+		"prometheus: {url: 'http://"+prom+"'}\n")
 	write(t, filepath.Join(s.dir, "alertmanager.yml"), fmt.Sprintf(`route: {receiver: upkeep, group_by: ['...'], group_wait: 10ms, group_interval: 300ms, repeat_interval: 1h}
 receivers:
   - name: upkeep

@@ -167,7 +167,7 @@ func (o *reloaded) write(t *testing.T) {
 		targets = fmt.Sprintf("targets: {postgres: [{name: %s, url: %q, %s}]}\n", o.target, o.postgres, archives)
 	}
 	if !o.noPolicy {
-		policies = fmt.Sprintf("policies: [{name: p, match: ['alertname=\"A\"'], action: %s, mode: %s, windows: "+
+		policies = fmt.Sprintf("policies: [{name: p, match: ['alertname=\"A\"'], action: %s, limit: 0, mode: %s, windows: "+
 			"[%s], with: {%s}, budget: 0%%, ramp: false, breaker: 0, effect: 0%%, fresh: 0s, cooldown: 0s}]\n",
 			o.action, o.mode, o.window, o.with)
 	}

@@ -138,8 +138,8 @@ func (l *life) confirmed(t *testing.T, kind string, since time.Time) {
 }
 
 const saving = `policies:
-  - {name: ask, match: ['kind="asked"'], action: redis/bgsave, mode: ask, cooldown: 0s, fresh: 0s}
-  - {name: save, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave, mode: auto, cooldown: 0s, ramp: false, effect: "0%", breaker: 0, budget: "0%", fresh: 0s, HOLD}
+  - {name: ask, match: ['kind="asked"'], action: redis/bgsave, limit: -1, mode: ask, cooldown: 0s, fresh: 0s}
+  - {name: save, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave, limit: -1, mode: auto, cooldown: 0s, ramp: false, effect: "0%", breaker: 0, budget: "0%", fresh: 0s, HOLD}
 `
 
 // What Debian's Alertmanager delivers is acted on, and nothing else: not what it mutes by
