@@ -27,9 +27,11 @@ type bare struct {
 func newBare(t *testing.T, dir, embedded, where string) *bare {
 	t.Helper()
 	b := &bare{site: site{dir: dir, address: freeAddress(t)}}
+	token := filepath.Join(t.TempDir(), "token") // where there is room
+	write(t, token, adminToken)
 	write(t, filepath.Join(dir, "upkeep.yaml"),
-		fmt.Sprintf("data_dir: data\nweb: {listen: %q}\nembedded: {%s}\ntargets: {host: [{name: here}]}\ncollectors: "+
-			"{settings: {host/updates: {disabled: true}}}\n%s", b.address, embedded, where))
+		fmt.Sprintf("data_dir: data\nweb: {listen: %q, token_file: %q}\nembedded: {%s}\ntargets: {host: [{name: here}]}\n"+
+			"collectors: {settings: {host/updates: {disabled: true}}}\n%s", b.address, token, embedded, where))
 	return b
 }
 

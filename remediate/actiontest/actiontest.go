@@ -262,6 +262,7 @@ const childEnv = "UPKEEP_ACTIONTEST_APPLY"
 type order struct {
 	Action, Child string
 	Step          remediate.Step
+	Probe         bool   // the action is made and nothing applied
 	Kept          string // the file for what the step keeps, "" where that is not asked for
 }
 
@@ -309,7 +310,7 @@ func Main(m *testing.M, find func(action, child string) (remediate.Action, error
 	if err == nil {
 		a, err = find(o.Action, o.Child)
 	}
-	if err == nil && o.Kept != "" {
+	if err == nil && !o.Probe {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // who waits for it ends it earlier
 		defer cancel()
 		err = a.Apply(ctx, free(o.keep), o.Step)
@@ -332,7 +333,7 @@ func (p Case) killed(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A child that cannot make the action ends before it is killed, and shows nothing.
-	if err := p.child(t, self, order{Action: p.Action.Name, Child: p.Child}).Run(); err != nil {
+	if err := p.child(t, self, order{Action: p.Action.Name, Child: p.Child, Probe: true}).Run(); err != nil {
 		t.Fatalf("the function that was given to Main makes no %s: %v", p.Action.Name, err)
 	}
 	killed := 0
@@ -342,7 +343,7 @@ func (p Case) killed(t *testing.T) {
 			p.sicken(t)
 			plan, before := p.plan(t), p.Effects(t)
 			for _, s := range plan.Steps {
-				o := order{p.Action.Name, p.Child, s, filepath.Join(t.TempDir(), "kept")}
+				o := order{Action: p.Action.Name, Child: p.Child, Step: s, Kept: filepath.Join(t.TempDir(), "kept")}
 				var said strings.Builder
 				cmd := p.child(t, self, o)
 				cmd.Stderr = &said

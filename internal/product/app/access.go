@@ -23,8 +23,8 @@ import (
 func (a *App) openAccess(context.Context) error {
 	c := a.start
 	file := filepath.Join(c.DataDir, config.AdminTokenFile)
-	if err := makeToken(file); err != nil {
-		return fmt.Errorf("admin token: %w", err)
+	if err := makeToken(file); err != nil { // a full disk; who asks for the token tries again
+		a.log.Warn("the admin token could not be made", "err", err)
 	}
 	failed := metric.NewCounter(a.registry, catalog.LoginFailures())
 	for _, kind := range []access.Kind{access.ByToken, access.ByUser, access.ByLink} {
@@ -32,7 +32,7 @@ func (a *App) openAccess(context.Context) error {
 	}
 	a.access = access.New(access.Config{
 		Tokens: append(c.Web.Access(), access.Token{Name: config.AdminTokenName, Role: access.Admin,
-			Read: func() (string, error) { return readToken(file) }}),
+			Read: func() (string, error) { return madeToken(file) }}),
 		Users: a.web, Roles: c.Web.Roles(),
 		Key:    func() ([]byte, error) { return a.signer.Key(sessionPurpose) },
 		Failed: func(kind access.Kind, _ string) { failed.WithLabelValues(string(kind)).Inc() },
@@ -69,6 +69,18 @@ func makeToken(file string) error {
 	return nil
 }
 
+// madeToken reads the token of this machine, and makes it where that was not possible before.
+func madeToken(file string) (string, error) {
+	text, err := readToken(file)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return text, err
+	}
+	if err := makeToken(file); err != nil {
+		return "", fmt.Errorf("admin token: %w", err)
+	}
+	return readToken(file)
+}
+
 // readToken reads the token of this machine. One that others could have written or read is refused.
 func readToken(file string) (string, error) {
 	info, err := os.Lstat(file)
@@ -84,7 +96,7 @@ func readToken(file string) (string, error) {
 
 // AdminToken returns the token of the role admin that upkeep has made in data_dir.
 func (a *App) AdminToken() (string, error) {
-	return readToken(filepath.Join(a.start.DataDir, config.AdminTokenFile))
+	return madeToken(filepath.Join(a.start.DataDir, config.AdminTokenFile))
 }
 
 // entrance is what each request passes.
