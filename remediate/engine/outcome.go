@@ -119,3 +119,32 @@ func (e *Engine) diagnosis(incident remediate.Incident, runs []remediate.Run, wh
 	}
 	return b.String()
 }
+
+// planText describes for people what a run would do, and what was seen. A name in it has no line of
+// its own: it could be taken for ours, like the link to approve by.
+func (e *Engine) planText(run remediate.Run) string {
+	var b strings.Builder
+	for i, s := range run.Plan.Steps {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, visible.Text(s.Do))
+		if s.Undo != "" {
+			fmt.Fprintf(&b, "   undo: %s\n", visible.Text(s.Undo))
+		}
+	}
+	for _, fact := range run.Plan.Facts {
+		fmt.Fprintf(&b, "- %s\n", visible.Text(fact))
+	}
+	for _, need := range run.Plan.Needs {
+		fmt.Fprintf(&b, "- before it may act it needs: %s\n", visible.Text(need))
+	}
+	if a := run.Plan.Amount; a != nil {
+		fmt.Fprintf(&b, "- it removes %s; an approval covers up to %s\n", a, a.Tolerated())
+	}
+	if a, err := e.action(run.Request); err == nil {
+		fmt.Fprintf(&b, "- %s is %s", a.Lowers, quantity(a.Lowers, run.Before))
+		if run.Request.Limit != nil {
+			fmt.Fprintf(&b, ", its limit %s", quantity(a.Lowers, run.Request.Limit))
+		}
+		fmt.Fprintf(&b, "; the action is %s\n", a.Risk)
+	}
+	return b.String()
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
 // silence holds the silence of a run that works, where its policy wants one. That
@@ -84,4 +85,28 @@ func (e *Engine) after(ctx context.Context, c *carried, m move) {
 	if err := e.weigh(ctx, c.run); err != nil {
 		e.log.Warn("the effect of a policy could not be measured", "run", c.run.ID, "err", err)
 	}
+}
+
+// weigh puts a policy back to ask when its measured effect has fallen.
+func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
+	name := run.Request.Policy
+	if name == "" || !run.Acted() || run.Request.Terms.Effect <= 0 {
+		return nil
+	}
+	resolved, judged, err := e.c.Journal.Effect(ctx, name)
+	if err != nil {
+		return err
+	}
+	falls, why := policy.Falls(run.Request.Terms, resolved, judged)
+	if !falls {
+		return nil
+	}
+	done, err := e.c.Journal.Demote(ctx, name, why, run.ID)
+	if done {
+		e.log.Warn("policy demoted", "policy", name, "why", why)
+		if e.c.Notified != nil {
+			e.c.Notified()
+		}
+	}
+	return err
 }

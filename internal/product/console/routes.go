@@ -3,9 +3,6 @@ package console
 import (
 	"net/http"
 	"strings"
-	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
@@ -61,19 +58,3 @@ func (c *Console) Routes() []web.Route {
 
 // signedLink is what the approval page asks for.
 const signedLink = "a signed link"
-
-// requestTime is enough for a plan, which asks the target, and for a cancelled run, which is
-// waited for.
-const requestTime = time.Minute
-
-func page(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
-	r := web.Get(path, need, doc, handler)
-	r.Page = true
-	return r
-}
-
-func request(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
-	r := web.Post(Prefix+path, need, doc, handler)
-	r.Body, r.Time = maxBody, requestTime
-	return r
-}
