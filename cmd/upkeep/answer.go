@@ -20,8 +20,8 @@ func approveCommand() *cobra.Command {
 		})
 	cmd.Long = `Approve the plan of a run that awaits approval. The approval is for this plan only: upkeep
 makes the plan again before it acts, and if the target has changed it asks again. The
-approval is valid for the time that the policy sets (answer, a day by default); within
-that time the run may wait for its window or its turn.`
+approval is valid for the approval_lifetime of the policy, a day by default; within that
+time the run may wait for its window or its turn.`
 	cmd.Example = "  upkeep show 7                              # what it would do\n  upkeep approve 7 --plan " +
 		"f697f1b4d6e8ce90   # approve this plan"
 	cmd.Flags().StringVar(&plan, "plan", "",
