@@ -23,14 +23,15 @@ func (d *Database) yielded() error {
 // is being rewritten is not waited for: it is asked another time. A question to a
 // large catalog looks so dear to the planner that it would compile it, which takes
 // longer than to answer it. How values are written is set, because a role, a database or
-// the client before in the same session of a pooler may want them otherwise. The name is set
+// the client before in the same session of a pooler may want them otherwise. The time zone is
+// the role's or the database's: a plan compares times without a zone as its steps do. The name is set
 // here and not in the startup packet: a pooler would give it to the session of the server,
 // and so to its next client.
 func settings(set, limit string) []string {
 	return []string{set + "statement_timeout = '" + limit + "'", set + "lock_timeout = '1s'",
 		set + "search_path = pg_catalog", set + "jit = off", set + "application_name = 'upkeep'",
 		set + "max_parallel_workers_per_gather = 0", set + "datestyle = 'ISO, YMD'", set + "intervalstyle = postgres",
-		set + "timezone = 'UTC'", set + "extra_float_digits = 1", set + "bytea_output = hex",
+		set + "extra_float_digits = 1", set + "bytea_output = hex",
 		set + "standard_conforming_strings = on"}
 }
 
