@@ -74,7 +74,7 @@ func TestApprovedAmount(t *testing.T) {
 		t.Errorf("a yes to the amount of before: %d %s", code, said)
 	}
 	if a := run.Plan.Amount; a == nil || a.Rows < 45_000 || !strings.Contains(run.Why, a.String()) ||
-		!strings.Contains(run.Why, "user/ann approved 13 of") {
+		!strings.Contains(run.Why, "(claims to be user/ann) approved 13 of") {
 		t.Errorf("%s: %+v", run.Why, a)
 	}
 	o.yes(t)
