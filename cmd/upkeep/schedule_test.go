@@ -39,8 +39,8 @@ func Example_printCalendar() {
 	// Thu 2026-06-04 03:00 +02:00  Europe/Berlin  nightly       redis/bgsave      auto  server="cache"
 	// Sun 2026-06-07 01:00 +02:00  Europe/Berlin  first Sunday  postgres/reindex  ask   each of bloat > 0.3, in the window night
 	//
-	// LAST                         ZONE           SCHEDULE  RESULT   RUNS       WHY
+	// LAST                         ZONE           SCHEDULE  RESULT   RUNS        WHY
 	// Wed 2026-06-03 03:00 +02:00  Europe/Berlin  nightly   run      7 resolved  –
-	// Tue 2026-06-02 03:00 +02:00  Europe/Berlin  nightly   skipped  –          missed, and a newer one has come
+	// Tue 2026-06-02 03:00 +02:00  Europe/Berlin  nightly   skipped  –           missed, and a newer one has come
 	// No schedules.
 }

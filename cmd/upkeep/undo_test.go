@@ -92,7 +92,7 @@ func TestKilledAndCancelledWithoutItsTarget(t *testing.T) {
 		console.Answer{By: "user/ann", Why: "enough"}); code != http.StatusOK {
 		t.Fatalf("cancel: %d %s", code, said)
 	}
-	o.until(t, "it is refused", func() bool { return o.run(t).State == remediate.StateRefused })
+	o.until(t, "it is cancelled", func() bool { return o.run(t).State == remediate.Cancelled })
 	run := o.run(t)
 	for _, part := range []string{"step 1 was begun", "is not undone", `no target "main"`,
 		`ALTER TABLE "public"."t" ATTACH PARTITION "public"."t_old" FOR VALUES FROM`} {
