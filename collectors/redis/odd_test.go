@@ -16,6 +16,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
@@ -50,7 +51,12 @@ type oddity struct {
 	password string                                // of the default user
 }
 
-func oddities() []oddity {
+func oddities(t *testing.T) []oddity {
+	t.Helper()
+	bus, err := sandbox.FreePort() // of a cluster, which else is the port plus 10,000
+	if err != nil {
+		t.Fatal(err)
+	}
 	do := func(args ...any) func(*testing.T, *goredis.Client) {
 		return func(t *testing.T, c *goredis.Client) {
 			t.Helper()
@@ -98,7 +104,7 @@ func oddities() []oddity {
 		{name: "an append-only file", args: []string{"--appendonly", "yes"},
 			has: append(whole, `aof_enabled{server="s"} 1`,
 				`aof_ok{server="s"} 1`)},
-		{name: "a cluster's node", args: []string{"--cluster-enabled", "yes"}, has: whole},
+		{name: "a cluster's node", args: []string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus)}, has: whole},
 		{name: "no snapshots", args: []string{"--save", ""}, has: append(whole, `snapshot_ok{server="s"} 1`),
 			lacks: []string{"snapshot_last_success"}},
 		{name: "a replica whose primary is not there", args: []string{"--replicaof", "127.0.0.1", "1"}, has: whole},
@@ -143,7 +149,7 @@ func oddities() []oddity {
 // answer.
 func TestOddServers(t *testing.T) {
 	t.Parallel()
-	for _, o := range oddities() {
+	for _, o := range oddities(t) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			args := o.args
