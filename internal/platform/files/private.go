@@ -34,13 +34,13 @@ func private(path, what string, others, group fs.FileMode, mend string) error {
 		return err
 	}
 	if owner := ownerOf(info); !trusted(owner) {
-		return fmt.Errorf("the %s %s belongs to user %d: chown %d %s", what, path, owner, os.Geteuid(), path)
+		return fmt.Errorf("the %s %s belongs to user %d; run: chown %d %s", what, path, owner, os.Geteuid(), path)
 	}
 	switch mode := info.Mode().Perm(); {
 	case mode&others != 0 && open(filepath.Dir(path), 0o001):
-		return fmt.Errorf("the %s %s is open to every user (mode %04o): %s%s", what, path, mode, mend, path)
+		return fmt.Errorf("the %s %s is open to every user (mode %04o); run: %s%s", what, path, mode, mend, path)
 	case mode&group != 0 && open(filepath.Dir(path), 0o010):
-		return fmt.Errorf("the %s %s is open to its group (mode %04o): %s%s", what, path, mode, mend, path)
+		return fmt.Errorf("the %s %s is open to its group (mode %04o); run: %s%s", what, path, mode, mend, path)
 	}
 	return replaceable(path, what)
 }
@@ -69,7 +69,7 @@ func replaceable(path, what string) error {
 		}
 		if info.Mode()&fs.ModeSticky == 0 && info.Mode().Perm()&0o002 != 0 && open(filepath.Dir(dir), 0o001) {
 			return fmt.Errorf(
-				"every user can replace the %s %s (the folder %s has mode %04o): chmod o-w %s",
+				"every user can replace the %s %s (the folder %s has mode %04o); run: chmod o-w %s",
 				what,
 				path,
 				dir,

@@ -87,7 +87,7 @@ func TestWrongPolicies(t *testing.T) {
 			`f:3: breaker is "-1"; a whole number of at least 0`},
 		{"ramp", onePolicy("match: ['a=b'], action: redis/bgsave, ramp: 2"), `f:3: ramp is "2"; true or false`},
 		{"approval_lifetime", onePolicy("match: ['a=b'], action: redis/bgsave, approval_lifetime: 0s"),
-			`f:3: answer is 0s; at least 1m was expected`},
+			`f:3: approval_lifetime is 0s; at least 1m was expected`},
 		{"unknown key of a policy", onePolicy("match: ['a=b'], action: redis/bgsave, window: [x]"),
 			`f:3: unknown key "window"; did you mean "windows"?`},
 
