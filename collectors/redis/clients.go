@@ -39,7 +39,7 @@ func Clients(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Clients reports how many clients there are, how near that is to the limit, and what they ask.
 
-Reads INFO clients and stats. Rights: +info and +client|setname. Cost: one INFO.
+Reads INFO clients and stats. Rights: +info. Cost: one INFO.
 Our own connection is one of the clients.`,
 		Metrics: declared(c.fields, c.ratio),
 		Every:   every,

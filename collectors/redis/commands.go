@@ -37,8 +37,8 @@ func Commands(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Commands reports how often each command is run, how long it takes, and how that is distributed.
 
-Reads INFO commandstats and LATENCY HISTOGRAM. Rights: +info, +latency|histogram
-and +client|setname; without the second, or before Redis 7.0, there are no
+Reads INFO commandstats and LATENCY HISTOGRAM. Rights: +info and
++latency|histogram; without the second, or before Redis 7.0, there are no
 histograms. Cost: two commands. The commands that took the most server time
 are exported, up to the limit, and the sum of the others.`,
 		Metrics: []*collectors.Metric{c.calls, c.seconds, c.failures, c.latency},

@@ -30,7 +30,7 @@ func Keyspace(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Keyspace reports how many keys there are, how many of them have an end, and whether reads find theirs.
 
-Reads INFO keyspace and stats. Rights: +info and +client|setname. Cost: one INFO;
+Reads INFO keyspace and stats. Rights: +info. Cost: one INFO;
 no key is looked at. A database without keys is not reported by the server, and
 so not here.`,
 		Metrics: declared(c.fields, c.keys, c.expiring),

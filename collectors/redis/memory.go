@@ -45,7 +45,7 @@ func Memory(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Memory reports what the server uses, may use and loses to fragmentation.
 
-Reads INFO memory and stats. Rights: +info and +client|setname. Cost: one INFO.
+Reads INFO memory and stats. Rights: +info. Cost: one INFO.
 The fragmentation is the allocator's own: the ratio of resident to used memory
 says nothing on a small server and after a peak. The actions redis/defrag and
 redis/restart lower the fragmentation, and redis/purge_memory what is retained.`,

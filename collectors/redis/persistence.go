@@ -47,7 +47,7 @@ func Persistence(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Persistence reports how old the newest snapshot is, whether it succeeded, and what would be lost.
 
-Reads INFO server, persistence, stats and memory. Rights: +info and +client|setname. Cost: one
+Reads INFO server, persistence, stats and memory. Rights: +info. Cost: one
 INFO. A server that never saved reports its start as the time of its last save, and
 counts failed saves too; this collector counts only successful ones. The action
 redis/bgsave lowers the age, and redis/bgrewriteaof the growth.`,

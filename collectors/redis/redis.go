@@ -1,4 +1,5 @@
-// Package redis asks Redis and Valkey. Each file asks one question. What an
+// Package redis asks Redis and Valkey. With the right +client|setname its connections have the
+// name upkeep; without, everything else is the same. Each file asks one question. What an
 // action measures it reads with the same function as the collector.
 package redis
 

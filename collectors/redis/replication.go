@@ -39,7 +39,7 @@ func Replication(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Replication reports how far each replica is behind, or how a replica is connected to its primary.
 
-Reads INFO replication and stats. Rights: +info and +client|setname. Cost: one
+Reads INFO replication and stats. Rights: +info. Cost: one
 INFO.`,
 		Metrics: []*collectors.Metric{c.replica, c.replicas, c.lagBytes, c.lag, c.link, c.silence, c.syncing, c.full},
 		Every:   every,

@@ -35,8 +35,8 @@ func Slowlog(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Slowlog reports how many commands took longer than the server's limit, and which, without their arguments.
 
-Reads the entries of SLOWLOG that are new. Rights: +slowlog|get, +slowlog|len and
-+client|setname. Cost: two questions; the answer has 128 entries at most. The
+Reads the entries of SLOWLOG that are new. Rights: +slowlog|get and
++slowlog|len; a server that renamed SLOWLOG has no such metrics. Cost: two questions; the answer has 128 entries at most. The
 counts begin with what the log holds when upkeep starts.`,
 		Metrics: []*collectors.Metric{c.length, c.entries, c.seconds},
 		Every:   every,

@@ -218,8 +218,9 @@ func reason(path string, err error) string {
 }
 
 // Danger returns what of a configuration is dangerous, as errors, and what is weak, as warnings:
-// secrets that others can read, passwords that others can listen to. serve refuses to start with
-// the former. It connects to nothing.
+// users without a role, and roles without a user; passwords that others can listen to. serve
+// refuses to start with the former, and with secrets that others can read (config.Private). It
+// connects to nothing.
 func Danger(c *config.Config, source *config.Source) []Finding {
 	k := &checker{config: c, source: source}
 	k.users()
