@@ -119,7 +119,7 @@ func TestQuestionEnds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *harness) {
-				h.mode, h.second, h.terms.Answer = remediate.Ask, remediate.Auto, 10*time.Minute
+				h.mode, h.second, h.terms.ApprovalLifetime = remediate.Ask, remediate.Auto, 10*time.Minute
 				h.live()
 				h.alert("t", true)
 				pass(5 * time.Minute)

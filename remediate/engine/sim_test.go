@@ -299,7 +299,7 @@ func (w *sim) adopt(r *replica) {
 	policies := []policy.Policy{{Name: "repair", Match: w.matchers(), Steps: []policy.Step{
 		{Action: "machine/repair", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3,
 			BreakerFor: time.Hour, Effect: 0.5, Cooldown: time.Minute}},
-		{Action: "machine/rebuild", Mode: remediate.Ask, Terms: remediate.Terms{Answer: 2 * time.Hour}},
+		{Action: "machine/rebuild", Mode: remediate.Ask, Terms: remediate.Terms{ApprovalLifetime: 2 * time.Hour}},
 	}}}
 	actions := w.machine.actions()
 	switch r.variant {

@@ -128,7 +128,7 @@ func advice(bucket string, a *http.Response, code string) string {
 	case a.StatusCode == http.StatusNotFound && (code == "" || code == "NoSuchKey"):
 		return "there is no such object"
 	case a.StatusCode >= 500:
-		return fmt.Sprintf("the store fails, %d times in a row", attempts)
+		return "the store fails at each attempt"
 	}
 	return ""
 }

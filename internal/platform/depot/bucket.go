@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -75,9 +74,6 @@ type bucket struct {
 
 // A key is read anew for each request, so that a new one counts at once.
 type key struct{ id, secret func() (string, error) }
-
-// errKey says that the key could not be read, which trying again does not mend.
-var errKey = errors.New("the key of the bucket")
 
 // RetrieveWithCredContext implements credentials.Provider.
 func (k key) RetrieveWithCredContext(*credentials.CredContext) (v credentials.Value, err error) {
@@ -148,7 +144,7 @@ func (b *bucket) putFrom(ctx context.Context, name string, content Content) erro
 	put := func(o minio.PutObjectOptions) error {
 		o.ContentType = "application/octet-stream"
 		o.UserMetadata = map[string]string{"X-Amz-Checksum-Sha256": base64.StdEncoding.EncodeToString(sum.sha256[:])}
-		return b.do(ctx, func() error {
+		return retry(ctx, b.pause, func() error {
 			_, err := b.core.PutObject(ctx, b.Bucket, b.Prefix+name, content.Reader(), sum.size, "",
 				hex.EncodeToString(sum.sha256[:]), o)
 			return err
@@ -177,7 +173,7 @@ func (b *bucket) putFrom(ctx context.Context, name string, content Content) erro
 // of it.
 func (b *bucket) verify(ctx context.Context, name string, content Content, sum sums) error {
 	var is minio.ObjectInfo
-	err := b.do(ctx, func() (err error) {
+	err := retry(ctx, b.pause, func() (err error) {
 		is, err = b.core.StatObject(ctx, b.Bucket, b.Prefix+name, minio.StatObjectOptions{Checksum: true})
 		return err
 	})
@@ -237,7 +233,7 @@ func (b *bucket) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 // open makes a request for an object. What is wrong at its beginning is tried again,
 // as with any other; a connection that is lost later is for the reader to tell.
 func (b *bucket) open(ctx context.Context, name string) (object io.ReadCloser, err error) {
-	err = b.do(ctx, func() (err error) {
+	err = retry(ctx, b.pause, func() (err error) {
 		object, _, _, err = b.core.GetObject(ctx, b.Bucket, b.Prefix+name, minio.GetObjectOptions{})
 		return err
 	})
@@ -246,7 +242,7 @@ func (b *bucket) open(ctx context.Context, name string) (object io.ReadCloser, e
 
 // List implements Store.
 func (b *bucket) List(ctx context.Context, prefix string) (all []Object, err error) {
-	err = b.do(ctx, func() (err error) {
+	err = retry(ctx, b.pause, func() (err error) {
 		all, err = b.list(ctx, prefix)
 		return err
 	})
@@ -274,52 +270,4 @@ func (b *bucket) list(ctx context.Context, prefix string) (all []Object, err err
 		}
 	}
 	return all, ctx.Err() // at which the client ends the list without a word
-}
-
-// statusOf returns the status of an answer that is an error, or 0.
-func statusOf(err error) int {
-	if e, ok := errors.AsType[*StatusError](err); ok {
-		return e.Status
-	}
-	return 0
-}
-
-// plain leaves the address out of an error of the client.
-func plain(err error) error {
-	if inner, ok := errors.AsType[*url.Error](err); ok {
-		return inner.Err
-	}
-	return err
-}
-
-// do makes a request, and makes it again while what is wrong may pass.
-func (b *bucket) do(ctx context.Context, request func() error) error {
-	pause := b.pause
-	for try := 1; ; try++ {
-		err := request()
-		if err != nil && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err == nil || !passes(err) || try == attempts {
-			return plain(err)
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause/2 + rand.N(pause/2+1)):
-		}
-		pause = min(2*pause, longPause)
-	}
-}
-
-// passes reports whether what is wrong may be right the next time.
-func passes(err error) bool {
-	switch status := statusOf(err); status {
-	case 0:
-		return !errors.Is(err, errKey)
-	case http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusConflict:
-		return true
-	default:
-		return status >= 500 && status != http.StatusNotImplemented
-	}
 }

@@ -350,7 +350,7 @@ func TestBucketGivesUp(t *testing.T) {
 	})
 	err := b.Put(t.Context(), "a", []byte("x"))
 	if e, ok := errors.AsType[*StatusError](err); !ok || e.Status != 500 || n.Load() != attempts ||
-		!strings.Contains(err.Error(), "the store fails, 6 times in a row") {
+		!strings.Contains(err.Error(), "the store fails at each attempt") {
 		t.Errorf("%v after %d attempts", err, n.Load())
 	}
 	silent := make(chan struct{})

@@ -6,5 +6,5 @@ import (
 
 // ownTemplates are the texts of upkeep's own notifications under Alertmanager's names.
 //
-//go:embed own.tmpl
+//go:embed notification.tmpl
 var ownTemplates string

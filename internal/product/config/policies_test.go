@@ -268,7 +268,7 @@ func TestBook(t *testing.T) {
 	}
 	defaults := remediate.Terms{
 		Cooldown: time.Hour, Budget: 0.2, Ramp: true, Breaker: 3, BreakerFor: 24 * time.Hour, Effect: 0.5,
-		Fresh: 30 * time.Minute, Answer: 24 * time.Hour,
+		Fresh: 30 * time.Minute, ApprovalLifetime: 24 * time.Hour,
 	}
 	night, reindex := defaults, defaults
 	night.Windows = []string{"night"}
@@ -300,7 +300,7 @@ func TestBook(t *testing.T) {
 	}
 	daily := policy.Step{
 		Action: "redis/bgsave", Mode: remediate.Observe, Subject: map[string]string{"server": "cache"},
-		Terms: remediate.Terms{Budget: 0.2, Fresh: 30 * time.Minute, Answer: 24 * time.Hour},
+		Terms: remediate.Terms{Budget: 0.2, Fresh: 30 * time.Minute, ApprovalLifetime: 24 * time.Hour},
 	}
 	if diff := cmp.Diff(daily, c.Schedules[0].Step()); diff != "" {
 		t.Error(diff)
@@ -346,7 +346,7 @@ policies:
 		Cooldown: 2 * time.Hour, Decay: 10 * time.Minute, Windows: []string{"night"}, Budget: 0.1, Breaker: 5,
 		Effect: 0.7, Fresh: time.Minute,
 		Backup: 24 * time.Hour, FreeDisk: 0.15, Lag: 30 * time.Second, Transaction: time.Hour, Silence: true,
-		Answer: 2 * time.Hour, MostRows: 100000, MostShare: 0.2,
+		ApprovalLifetime: 2 * time.Hour, MostRows: 100000, MostShare: 0.2,
 	}
 	byDay := all
 	byDay.Windows = []string{"day"}

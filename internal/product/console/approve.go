@@ -42,7 +42,7 @@ func NotificationLinks(base string, s *notify.Signer) func(n remediate.Notificat
 		}
 		until := n.Until
 		if until.IsZero() {
-			until = n.At.Add(remediate.Terms{}.ApprovalLifetime())
+			until = n.At.Add(remediate.Terms{}.ApprovalTime())
 		}
 		token := s.Sign(n.Run, n.Plan, until)
 		if token == "" {
@@ -158,7 +158,7 @@ func (c *Console) say(g *gin.Context, q *question) *verdict {
 	var done verdict
 	switch r.PostForm.Get("answer") {
 	case "approve":
-		holds := time.Now().Add(q.run.Request.Terms.ApprovalLifetime())
+		holds := time.Now().Add(q.run.Request.Terms.ApprovalTime())
 		if err = c.otherPerson(q.run, by); err != nil {
 			return &verdict{http.StatusForbidden, "bad", "Another person has to approve", err.Error()}
 		}

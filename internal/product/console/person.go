@@ -82,7 +82,7 @@ func (c *Console) approve(g *gin.Context) {
 		if a.Plan == "" {
 			a.Plan = run.Plan.Question()
 		}
-		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(run.Request.Terms.ApprovalLifetime()))
+		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(run.Request.Terms.ApprovalTime()))
 	})
 }
 

@@ -52,7 +52,7 @@ func ofSecurity() []mutant {
 		{
 			name:    "log of an engine",
 			why:     "an engine names no file of its choice as a log",
-			file:    target + "/logfolder.go",
+			file:    target + "/dockerlogfolder.go",
 			search:  `if name != c.ID+"-json.log" || filepath.Base(folder) != c.ID {`,
 			replace: `if false && (name != c.ID+"-json.log" || filepath.Base(folder) != c.ID) {`,
 			pkg:     "./collectors/logs",

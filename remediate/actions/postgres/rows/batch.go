@@ -16,7 +16,7 @@ import (
 
 // run passes over the table until nothing is left that can go.
 func (b *batches) run(ctx context.Context) error {
-	b.density, b.each, b.least, b.blocks, b.rows = 100, 10*time.Microsecond, 500, 16, 1000
+	b.guess()
 	few, err := b.few(ctx)
 	if err != nil {
 		return err

@@ -43,10 +43,6 @@ type batches struct {
 }
 
 const (
-	// batchTime is how long a batch should take: that long another may wait for a
-	// row of it.
-	batchTime = 40 * time.Millisecond
-
 	// Passes is the maximum number of passes over a table for the rows that were
 	// moved or held meanwhile. What is left then is for the next run.
 	Passes = 10
@@ -54,9 +50,6 @@ const (
 	// BusyFor is how many batches are taken with more care after one whose rows were
 	// changed meanwhile: the next ones would probably fail too.
 	BusyFor = 8
-
-	// blocksMost bounds a range, however few rows there are in it.
-	blocksMost = 1024
 
 	// fewShare is up to which share of its rows a table is read by the index of the
 	// age column, where there is one, and not from its first block to its last.

@@ -4,6 +4,20 @@ import (
 	"time"
 )
 
+const (
+	// batchTime is how long a batch should take: that long another may wait for a
+	// row of it.
+	batchTime = 40 * time.Millisecond
+
+	// blocksMost bounds a range, however few rows there are in it.
+	blocksMost = 1024
+)
+
+// guess sets the size of the first range, before any was moved.
+func (b *batches) guess() {
+	b.density, b.each, b.least, b.blocks, b.rows = 100, 10*time.Microsecond, 500, 16, 1000
+}
+
 // learn sets the size of the next range so that it takes its time, however the rows
 // lie: a range without rows is quick, and the one behind it may be full.
 func (b *batches) learn(moved, blocks int64, took time.Duration) {
