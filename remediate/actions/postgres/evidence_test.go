@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/url"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -385,10 +388,7 @@ func crashSession(t *testing.T, p *proof) {
 func (p *proof) answers(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		db, err := p.server.Database(p.database)
-		if err == nil {
-			_, err = db.Version(t.Context())
-		}
+		err := p.answered(t.Context())
 		if err == nil {
 			return
 		}
@@ -396,6 +396,21 @@ func (p *proof) answers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// answered asks a new session first: one that the crash has yet to reach still answers.
+func (p *proof) answered(ctx context.Context) error {
+	fresh, err := pgx.Connect(ctx, p.fixture.url)
+	if err != nil {
+		return err
+	}
+	_ = fresh.Close(ctx) // it has shown what it was for
+	db, err := p.server.Database(p.database)
+	if err != nil {
+		return err
+	}
+	_, err = db.Version(ctx)
+	return err
 }
 
 // promote lets the standby take over, and the address lead to it.
