@@ -24,13 +24,13 @@ demo: deps-demo build ## see the whole loop on private servers; ARGS=--once ends
 	@bin/upkeep demo $(ARGS)
 
 # The packages that take longest begin first, so that none is left to run alone at the
-# end; three at a time with three tests each, since tests also wait. They are built as "make build" does,
+# end; four at a time with four tests each, since tests also wait. They are built as "make build" does,
 # with paths that are the same in every checkout, so that what was built once is found.
 LONGEST = remediate/actions/postgres remediate/actions/postgres/rows cmd/upkeep remediate/actions/docker remediate/actions/redis internal/product/rights collectors/postgres remediate/engine remediate/actions internal/product/app
 
 .PHONY: test
 test: deps-test ## run every test; ARGS=-race and the like go to go test
-	$(GO) run ./internal/dev/gen/slowest $(GO) test -json -trimpath -tags $(TAGS) -p 3 -parallel 3 -timeout 60m $(ARGS) $(LONGEST:%=./%) ./...
+	$(GO) run ./internal/dev/gen/slowest $(GO) test -json -trimpath -tags $(TAGS) -p 4 -parallel 4 -timeout 60m $(ARGS) $(LONGEST:%=./%) ./...
 
 .PHONY: check
 check: deps-test ## what must hold before a change goes in: generated files, lint, tests, nothing written

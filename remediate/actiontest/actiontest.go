@@ -9,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -232,11 +235,34 @@ func (p Case) gone(t *testing.T) {
 	p.secretive(t, err)
 }
 
+// momentsEnv holds at how many moments a step is interrupted, and as many a process is
+// killed. Without it there are few, at other moments each time; a soak takes many.
+const momentsEnv = "UPKEEP_ACTIONTEST_MOMENTS"
+
+// moments are the earliest one and some behind it, most of them soon after, in order.
+func moments(t *testing.T, earliest, latest time.Duration) []time.Duration {
+	t.Helper()
+	n := 4
+	if text, set := os.LookupEnv(momentsEnv); set {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("%s: %v", momentsEnv, err)
+		}
+	}
+	all := []time.Duration{earliest}
+	for range n - 1 {
+		share := rand.Float64()
+		at := earliest + time.Duration(share*share*float64(latest-earliest))
+		all = append(all, at.Round(100*time.Microsecond))
+	}
+	slices.Sort(all)
+	return all
+}
+
 // interrupted stops each step after ever longer times, as a kill or a deadline
 // does, and takes it up again: the end is the same, and the effect is there once.
 func (p Case) interrupted(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond,
-		30 * time.Millisecond, 100 * time.Millisecond} {
+	for _, after := range moments(t, 0, 120*time.Millisecond) {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			p.sicken(t)
 			plan, before := p.plan(t), p.Effects(t)
@@ -337,8 +363,7 @@ func (p Case) killed(t *testing.T) {
 		t.Fatalf("the function that was given to Main makes no %s: %v", p.Action.Name, err)
 	}
 	killed := 0
-	for _, after := range []time.Duration{15 * time.Millisecond, 25 * time.Millisecond, 40 * time.Millisecond,
-		70 * time.Millisecond, 150 * time.Millisecond} {
+	for _, after := range moments(t, 15*time.Millisecond, 150*time.Millisecond) {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			p.sicken(t)
 			plan, before := p.plan(t), p.Effects(t)

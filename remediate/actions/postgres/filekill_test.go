@@ -22,7 +22,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )
 
-var fileKills = flag.Int("filekills", 8, "how often a process that moves rows into objects, or back, is killed") //nolint:gochecknoglobals // flags are
+var fileKills = flag.Int("filekills", 6, "how often a process that moves rows into objects, or back, is killed") //nolint:gochecknoglobals // flags are
 
 // A crowd changes rows while they are being moved, and knows what it has changed.
 type crowd struct {
@@ -231,10 +231,10 @@ func testStoreKilled(t *testing.T, bucket *bucketOf) {
 	took := make(map[string]time.Duration) // by a run that was not killed
 	for round := 0; killed < *fileKills && round < 20+4**fileKills && !t.Failed(); round++ {
 		a, r := postgres.Archive(s.server), remediate.Request{Subject: s.subject()}
-		if away > 0 && (round%3 == 2 || inTable < 10_000) {
+		if away > 0 && (round%3 == 2 || inTable < 6_000) {
 			a, r.Params = postgres.RestoreArchived(s.server), params
-		} else if inTable < 20_000 {
-			c.grow(t, 20_000)
+		} else if inTable < 12_000 {
+			c.grow(t, 12_000)
 		}
 		plan, err := a.Plan(t.Context(), r)
 		if refusal, refused := remediate.Refused(err); refused && refusal.Reason == remediate.ReasonCannotHelp {

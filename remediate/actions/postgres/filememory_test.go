@@ -57,7 +57,7 @@ func (s *stock) peak(t *testing.T, a remediate.Action, params map[string]string)
 				t.Fatalf("%s: %v: %s", a.Name, err, said.String())
 			}
 			return most
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
@@ -87,9 +87,13 @@ func TestFilesMemory(t *testing.T) {
 				"mb from generate_series(1, 65536) i")
 			insert("select " + at + ", 'large', (select string_agg(mb, '') from piece, generate_series(1, 40)), " +
 				"null::jsonb from generate_series(1, 1) i")
-			insert("select " + at + ", 'one MB', mb, null::jsonb from piece, generate_series(1, 16) i")
-			insert("select " + at + ", 'inflated', null::bytea, jsonb_build_object('a', repeat(i::text, 1000000)) " +
-				"from generate_series(1, 16) i")
+			many := 4 // a bucket takes them through buffers of its own
+			if name == "bucket" {
+				many = 16
+			}
+			insert(fmt.Sprintf("select %s, 'one MB', mb, null::jsonb from piece, generate_series(1, %d) i", at, many))
+			insert(fmt.Sprintf("select %s, 'inflated', null::bytea, jsonb_build_object('a', repeat(i::text, 1000000)) "+
+				"from generate_series(1, %d) i", at, many))
 			insert("select " + at + ", 'small', null::bytea, null::jsonb from generate_series(1, 500) i")
 			rows := s.number(t, "select count(*) from "+s.qTable)
 			sum := fmt.Sprintf(`select md5(string_agg(md5(t::text), '' order by id)) from %s t`, s.qTable)

@@ -22,7 +22,7 @@ const (
 // BenchmarkStall prints for each case how many transactions of eight clients failed,
 // how long one took at most, and how long with the naive way.
 func BenchmarkStall(b *testing.B) {
-	w := openSite(b, stallRows)
+	w := openSite(b, stallRows, map[string]string{"max_wal_size": "8GB", "shared_buffers": "1GB"})
 	for _, r := range remedies() {
 		b.Run(strings.ReplaceAll(r.name, " ", "_"), func(b *testing.B) {
 			for range b.N {
@@ -42,6 +42,7 @@ func (w site) run(b *testing.B, r executor, work func(*databaseCopy, context.Con
 	t := w.databaseCopy(b, r)
 	rows := t.rowsThere(b)
 	l := t.begin(b, *rate)
+	l.look(b)
 	time.Sleep(2 * time.Second)
 	others := t.others(b)
 	l.mark()
