@@ -83,8 +83,8 @@ mutants: deps-test ## take one protection after the other out of a copy, and see
 	$(GO) run ./internal/dev/gen/mutants $(MUTANTS)
 
 .PHONY: attack
-attack: deps-test ## attack a running upkeep: proxies, browsers, roles, queries, connections; ATTACK=5000
-	$(GO) test -count 1 -v -timeout 1h -run 'TestAttack|TestLoginPage' ./cmd/upkeep -attack $(or $(ATTACK),5000)
+attack: deps-test ## attack a running upkeep: proxies, browsers, roles, queries, connections, floods; ATTACK=5000 FLOOD=100000
+	$(GO) test -count 1 -v -timeout 1h -run 'TestAttack|TestLoginPage' ./cmd/upkeep -attack $(or $(ATTACK),5000) -flood $(or $(FLOOD),100000)
 
 .PHONY: soak
 soak: deps-test ## run everything that takes long, and print what belongs in docs/evidence.md; SOAKS="storm kills …"

@@ -1,7 +1,9 @@
 package remediate
 
 import (
+	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,3 +151,81 @@ func (r Rule) limit() float64 {
 
 // squeezed is an expression without its spaces: Prometheus writes them as it likes.
 func squeezed(expr string) string { return strings.Join(strings.Fields(expr), "") }
+
+// What is kept of an alert. Prometheus sets no limits of its own by default; the alerts of real rules
+// have some ten labels and a few hundred bytes.
+const (
+	maxLabels      = 64
+	maxLabel       = 4 << 10  // bytes of a name and its value
+	maxLabelsBytes = 16 << 10 // of all
+
+	maxAnnotations      = 64
+	maxAnnotation       = 8 << 10
+	maxAnnotationsBytes = 32 << 10
+	maxReceiver         = 4 << 10
+)
+
+// Bounded returns an alert whose annotations are cut where they are too many or too long, and
+// say so. Labels are not cut: they say which alert it is, and two that differ in what was cut
+// would be one. An alert with too many or too long labels is an error.
+func (a Alert) Bounded() (Alert, error) {
+	if len(a.Labels) > maxLabels {
+		return a, fmt.Errorf("it has %d labels, %d are allowed", len(a.Labels), maxLabels)
+	}
+	all := 0
+	for name, value := range a.Labels {
+		size := len(name) + len(value)
+		if all += size; size > maxLabel {
+			return a, fmt.Errorf("its label %.40q has %d bytes, %d are allowed", name, size, maxLabel)
+		}
+	}
+	switch {
+	case all > maxLabelsBytes:
+		return a, fmt.Errorf("its labels have %d bytes, %d are allowed", all, maxLabelsBytes)
+	case len(a.Receiver) > maxReceiver:
+		return a, fmt.Errorf("its receiver has %d bytes, %d are allowed", len(a.Receiver), maxReceiver)
+	}
+	all = 0
+	for name, value := range a.Annotations {
+		if all += len(name) + len(value); len(name)+len(value) > maxAnnotation {
+			all = maxAnnotationsBytes + 1
+			break
+		}
+	}
+	if all > maxAnnotationsBytes || len(a.Annotations) > maxAnnotations {
+		a.Annotations = cutAnnotations(a.Annotations)
+	}
+	return a, nil
+}
+
+// cutAnnotations keeps of annotations what there is room for, those first that upkeep reads. A
+// value that was cut says so, and is no number any more.
+func cutAnnotations(all map[string]string) map[string]string {
+	first := []string{"limit", "decay", "action", "reason", "summary", "description", "runbook_url"}
+	kept, left, out := make(map[string]string), maxAnnotationsBytes, 0
+	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(name string) bool {
+		return slices.Contains(first,
+			name)
+	})
+	for _, name := range append(first, rest...) {
+		value, ok := all[name]
+		switch room := min(left, maxAnnotation) - len(name); {
+		case !ok:
+			continue
+		case room <= 0 || len(kept) == maxAnnotations:
+			out++
+			continue
+		case len(value) > room:
+			value = strings.ToValidUTF8(value[:room], "") + fmt.Sprintf("… (cut by upkeep: it has %d bytes)",
+				len(value))
+		}
+		kept[name] = value
+		left -= len(name) + len(value)
+	}
+	if out > 0 {
+		kept["upkeep_cut"] = fmt.Sprintf("%d annotations were left out by upkeep: there are too many, or they are too "+
+			"long",
+			out)
+	}
+	return kept
+}

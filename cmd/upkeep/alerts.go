@@ -13,13 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
-	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
 func alertsCommand() *cobra.Command {
 	var c client
+	var limit int
 	cmd := &cobra.Command{
 		Use:   "alerts",
 		Short: "List firing alerts, worst first",
@@ -27,20 +27,30 @@ func alertsCommand() *cobra.Command {
 policy matches.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var s console.Status
-			if err := c.do(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
+			var all []remediate.Incident
+			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/incidents?limit=%d", limit), nil,
+				&all); err != nil {
 				return err
 			}
-			slices.SortStableFunc(s.Incidents, func(a, b remediate.Incident) int {
+			full := len(all) == limit
+			var last int64
+			if full {
+				last = all[limit-1].ID
+			}
+			slices.SortStableFunc(all, func(a, b remediate.Incident) int {
 				return cmp.Or(rank(a)-rank(b), a.Opened.Compare(b.Opened))
 			})
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), s.Incidents)
+				return printJSON(cmd.OutOrStdout(), all)
 			}
-			return printAlerts(cmd.OutOrStdout(), s.Incidents)
+			if err := printAlerts(cmd.OutOrStdout(), all); err != nil || !full {
+				return err
+			}
+			return more(cmd.OutOrStdout(), "upkeep inbox --after %d", last)
 		},
 	}
 	c.flags(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 1000, "how many to list, of those that fire for longest")
 	return cmd
 }
 

@@ -43,6 +43,9 @@ func BenchmarkBefore(b *testing.B) {
 				address, who := fmt.Sprintf("127.0.0.1:1986%d", i), fmt.Sprintf("upkeep%d", i)
 				text := fmt.Sprintf("data_dir: %s\nweb: {listen: '%s'}\ntargets: {host: [{name: here}]}\n%s", who,
 					address, more)
+				if i == 0 { // a former one may not know these bounds
+					text += "engine: {max_incidents: 100000000, max_incidents_per_alert: 100000000}\n"
+				}
 				if err := makeToken(filepath.Join(dir, who)); err != nil {
 					b.Fatal(err)
 				}

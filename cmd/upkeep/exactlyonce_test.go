@@ -141,7 +141,7 @@ func (w *workload) settle(t *testing.T, s *store.Store) {
 	if _, err := j.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
-	runs, err := j.Recent(t.Context(), 1_000_000)
+	runs, err := j.Recent(t.Context(), 0, 1_000_000)
 	if err != nil {
 		t.Fatal(err)
 	}

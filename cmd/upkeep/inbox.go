@@ -12,19 +12,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
-	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
 func inboxCommand() *cobra.Command {
 	var c client
-	var limit int
+	var p inboxPart
 	cmd := &cobra.Command{
 		Use:   "inbox [ID]",
 		Short: "List open incidents and dead letters (payloads that could not be parsed)",
 		Long: `List open incidents and dead letters. A dead letter is a webhook payload that could not be
-parsed; upkeep keeps the last thousand. With the number of a dead letter, print all of it.
+parsed; upkeep keeps the last hundred of each sender, a thousand in all. With the number of a dead letter,
+	print all of it.
 Payloads may contain secrets, so this command needs the write token.`,
 		Example: "  upkeep inbox\n  upkeep inbox 12",
 		Args:    cobra.MaximumNArgs(1),
@@ -32,11 +32,13 @@ Payloads may contain secrets, so this command needs the write token.`,
 			if len(args) == 1 {
 				return showDeadLetter(cmd, c, args[0])
 			}
-			return showInbox(cmd, c, limit)
+			return showInbox(cmd, c, p)
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 20, "how many dead letters to list")
+	cmd.Flags().IntVar(&p.limit, "limit", 20, "how many incidents and dead letters to list")
+	cmd.Flags().Int64Var(&p.after, "after", 0, "list incidents after the one of this number")
+	cmd.Flags().Int64Var(&p.before, "before", 0, "list dead letters before the one of this number")
 	return cmd
 }
 
@@ -46,20 +48,38 @@ type inboxList struct {
 	DeadLetters []remediate.DeadLetter `json:"dead_letters"`
 }
 
-func showInbox(cmd *cobra.Command, c client, limit int) error {
-	var s console.Status
-	if err := c.do(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
+// An inboxPart says which part of the lists is shown.
+type inboxPart struct {
+	limit         int
+	after, before int64
+}
+
+func showInbox(cmd *cobra.Command, c client, p inboxPart) error {
+	var list inboxList
+	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/incidents?limit=%d&after=%d", p.limit, p.after), nil,
+		&list.Incidents); err != nil {
 		return err
 	}
-	list := inboxList{Incidents: s.Incidents}
-	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/dead_letters?limit=%d", limit), nil,
+	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/dead_letters?limit=%d&before=%d", p.limit, p.before),
+		nil,
 		&list.DeadLetters); err != nil {
 		return err
 	}
 	if c.json {
 		return printJSON(cmd.OutOrStdout(), list)
 	}
-	return printInbox(cmd.OutOrStdout(), list, time.Now())
+	if err := printInbox(cmd.OutOrStdout(), list, time.Now()); err != nil {
+		return err
+	}
+	if len(list.Incidents) == p.limit {
+		if err := more(cmd.OutOrStdout(), "upkeep inbox --after %d", list.Incidents[p.limit-1].ID); err != nil {
+			return err
+		}
+	}
+	if len(list.DeadLetters) == p.limit {
+		return more(cmd.OutOrStdout(), "upkeep inbox --before %d", list.DeadLetters[p.limit-1].ID)
+	}
+	return nil
 }
 
 func printInbox(w io.Writer, list inboxList, now time.Time) error {

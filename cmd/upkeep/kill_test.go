@@ -241,7 +241,7 @@ func (s *killSite) unfinished(t *testing.T) (n int) {
 	if _, err := j.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
-	runs, err := j.Recent(t.Context(), 1000)
+	runs, err := j.Recent(t.Context(), 0, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -375,7 +375,7 @@ func (c *climate) settle(t *testing.T) {
 	if _, err := j.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
-	runs, err := j.Recent(t.Context(), 1_000_000)
+	runs, err := j.Recent(t.Context(), 0, 1_000_000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 func runsCommand() *cobra.Command {
 	var c client
 	var limit int
+	var before int64
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "List runs and their results, newest first",
@@ -26,19 +27,29 @@ func runsCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var lines []console.Line
-			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/runs?limit=%d", limit), nil,
-				&lines); err != nil {
+			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/runs?limit=%d&before=%d", limit, before),
+				nil, &lines); err != nil {
 				return err
 			}
 			if c.json {
 				return printJSON(cmd.OutOrStdout(), lines)
 			}
-			return printRuns(cmd.OutOrStdout(), lines)
+			if err := printRuns(cmd.OutOrStdout(), lines); err != nil || len(lines) < limit {
+				return err
+			}
+			return more(cmd.OutOrStdout(), "upkeep runs --before %d", lines[len(lines)-1].ID)
 		},
 	}
 	c.flags(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many to list")
+	cmd.Flags().Int64Var(&before, "before", 0, "list those before the run of this number")
 	return cmd
+}
+
+// more says how to list the next part.
+func more(w io.Writer, command string, number int64) error {
+	_, err := fmt.Fprintf(w, "\nMore: "+command+"\n", number)
+	return err
 }
 
 func printRuns(w io.Writer, lines []console.Line) error {

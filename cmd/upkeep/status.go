@@ -58,6 +58,9 @@ func printStatus(w io.Writer, s console.Status) error {
 		fmt.Fprintf(w, "FIRING %s since %s: %s\n", e.Name(), e.Opened.Local().Format(time.DateTime),
 			e.Alert.Annotations["summary"])
 	}
+	if rest := s.Open - int64(len(s.Incidents)); rest > 0 && len(s.Incidents) > 0 {
+		fmt.Fprintf(w, "and %d more: upkeep inbox --after %d\n", rest, s.Incidents[len(s.Incidents)-1].ID)
+	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "\nTARGET\tCOLLECTOR\tSAMPLES\tDURATION\tLAST RUN\tSTATE")
 	for _, k := range s.Collectors {

@@ -348,7 +348,7 @@ func has(text string, parts []string) error {
 }
 
 func runs(_ *testscript.TestScript, h *harness, args []string) error {
-	all, err := h.journal.Recent(context.Background(), 1000)
+	all, err := h.journal.Recent(context.Background(), 0, 1000)
 	if err == nil && strconv.Itoa(len(all)) != args[0] {
 		err = fmt.Errorf("there are %d runs, want %s", len(all), args[0])
 	}

@@ -202,7 +202,7 @@ func (h *harness) run(ctx context.Context, id int64) (run remediate.Run, err err
 	if id != 0 {
 		return h.journal.Get(ctx, id)
 	}
-	all, err := h.journal.Recent(ctx, 1)
+	all, err := h.journal.Recent(ctx, 0, 1)
 	if err != nil {
 		return run, err
 	}

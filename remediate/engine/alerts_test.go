@@ -63,13 +63,13 @@ func TestFlappingIsReportedOnce(t *testing.T) {
 				}
 				h.verify()
 				// It stays in the end, and its policy has its turn.
-				before, err := h.journal.Recent(t.Context(), 1000)
+				before, err := h.journal.Recent(t.Context(), 0, 1000)
 				if err != nil || c.label == "Well" {
 					return
 				}
 				tell(h.now(), true)
 				pass(31 * time.Minute)
-				if after, err := h.journal.Recent(t.Context(), 1000); err != nil || len(after) != len(before)+1 {
+				if after, err := h.journal.Recent(t.Context(), 0, 1000); err != nil || len(after) != len(before)+1 {
 					t.Errorf("%d runs, want one more than %d (%v)", len(after), len(before), err)
 				}
 			})

@@ -115,17 +115,33 @@ func (e *Engine) Decide(ctx context.Context) error {
 		for _, run := range made {
 			e.report(run, remediate.Entry{Run: run.ID, To: run.State, Why: run.Why})
 		}
-		for _, d := range all {
-			if d.Notification != nil && e.c.Notified != nil {
-				e.c.Notified()
-			}
-			if d.Request == nil && d.Wait.IsZero() {
-				e.log.Info("incident left alone", "incident", d.Incident, "why", d.Why)
-			}
-		}
+		e.announce(all)
 		if len(incidents) < batch {
 			return nil
 		}
+	}
+}
+
+// leftAlone is how many lines about incidents that are left alone are logged of one batch: a flood of
+// alerts is no reason for a flood of lines.
+const leftAlone = 20
+
+// announce lets notifications be delivered, and logs what is left alone.
+func (e *Engine) announce(all []journal.Decided) {
+	left := 0
+	for _, d := range all {
+		if d.Notification != nil && e.c.Notified != nil {
+			e.c.Notified()
+		}
+		if d.Request != nil || !d.Wait.IsZero() {
+			continue
+		}
+		if left++; left <= leftAlone {
+			e.log.Info("incident left alone", "incident", d.Incident, "why", d.Why)
+		}
+	}
+	if more := left - leftAlone; more > 0 {
+		e.log.Info("more incidents left alone", "incidents", more)
 	}
 }
 

@@ -119,7 +119,7 @@ func TestWrongRequests(t *testing.T) {
 			if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != test.reason {
 				t.Errorf("Request: %v, want a refusal %q", err, test.reason)
 			}
-			if runs, err := h.journal.Recent(t.Context(), 10); len(runs) != 0 || err != nil {
+			if runs, err := h.journal.Recent(t.Context(), 0, 10); len(runs) != 0 || err != nil {
 				t.Errorf("a run was made: %+v %v", runs, err)
 			}
 		})
@@ -172,7 +172,7 @@ func TestPreviewChangesNothing(t *testing.T) {
 		p.Refusals[0].Reason != "pause" {
 		t.Errorf("Preview: %+v %v", p, err)
 	}
-	if runs, err := h.journal.Recent(t.Context(), 10); len(runs) != 0 || err != nil || len(h.machine.did()) != 0 {
+	if runs, err := h.journal.Recent(t.Context(), 0, 10); len(runs) != 0 || err != nil || len(h.machine.did()) != 0 {
 		t.Errorf("the preview left something: %v %v %v", runs, h.machine.did(), err)
 	}
 }
@@ -231,7 +231,7 @@ func TestFiresAnew(t *testing.T) {
 	h.alert("t", true)
 	h.await(1, remediate.Resolved)
 	h.alert("t", true)
-	if open, err := h.inbox.Incidents(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
+	if open, err := h.inbox.Incidents(t.Context(), 0, 1<<20); err != nil || len(open) != 1 || open[0].ID != 1 {
 		t.Fatalf("the late repetition of an alert opened another incident: %+v %v", open, err)
 	}
 	h.machine.mu.Lock()
@@ -258,7 +258,7 @@ func TestFiresOn(t *testing.T) {
 	h.machine.mu.Unlock()
 	h.skip(14 * time.Minute)
 	h.alert("t", true)
-	if open, err := h.inbox.Incidents(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
+	if open, err := h.inbox.Incidents(t.Context(), 0, 1<<20); err != nil || len(open) != 1 || open[0].ID != 1 {
 		t.Fatalf("too early: %+v %v", open, err)
 	}
 	h.skip(2 * time.Minute)

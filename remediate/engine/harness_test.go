@@ -90,11 +90,12 @@ func houseOn(t *testing.T, o store.Options) *harness {
 	h := &harness{t: t, machine: newMachine(), store: s, mode: remediate.Auto,
 		guards: guard.Config{Limits: guard.Limits{All: 4}}}
 	h.journal = journal.New(journal.Config{Store: s, Now: h.now, Lease: lease})
-	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, FlapWindow: 10 * time.Minute, Wake: func() {
-		if e := h.waker.Load(); e != nil {
-			e.Wake()
-		}
-	}})
+	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, FlapWindow: 10 * time.Minute,
+		Limits: inbox.Limits{All: 1 << 20, PerAlert: 1 << 20}, Wake: func() {
+			if e := h.waker.Load(); e != nil {
+				e.Wake()
+			}
+		}})
 	return h
 }
 
@@ -230,7 +231,7 @@ func (h *harness) is(id int64, want remediate.State) remediate.Run {
 // runs checks how many runs there are.
 func (h *harness) runs(want int) {
 	h.t.Helper()
-	if runs, err := h.journal.Recent(h.t.Context(), 1000); len(runs) != want || err != nil {
+	if runs, err := h.journal.Recent(h.t.Context(), 0, 1000); len(runs) != want || err != nil {
 		h.t.Errorf("%d runs, want %d: %+v %v", len(runs), want, runs, err)
 	}
 }

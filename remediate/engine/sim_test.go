@@ -439,7 +439,7 @@ func (w *sim) person() {
 		return
 	}
 	ctx := context.Background()
-	runs, err := r.Recent(ctx, 20)
+	runs, err := r.Recent(ctx, 0, 20)
 	if store.Away(err) {
 		return
 	}
@@ -690,7 +690,7 @@ func (w *sim) settle() {
 			w.approveAll(r)
 		}
 		if left == 0 && n > 3 {
-			runs, err := r.Recent(ctx, 1000)
+			runs, err := r.Recent(ctx, 0, 1000)
 			if err != nil {
 				w.broken("runs: %v", err)
 			}
@@ -700,7 +700,7 @@ func (w *sim) settle() {
 		// On to the next moment at which something is due.
 		w.now = w.now.Add(min(max(next.Sub(w.now), time.Second), 30*time.Second))
 	}
-	runs, _ := r.Recent(ctx, 1000)
+	runs, _ := r.Recent(ctx, 0, 1000)
 	for _, run := range runs {
 		w.say("run %d %s %s since %s due %s: %s", run.ID, run.Request.Action, run.State,
 			run.Changed.Format(time.TimeOnly), run.Due.Format(time.TimeOnly), run.Why)

@@ -22,12 +22,21 @@ const (
 )
 
 // merge gives each alert its key, and leaves one of those that are the same but
-// for the replica that sends it: what fires for one of them fires.
-func (i *Inbox) merge(alerts []remediate.Alert) []keyed {
-	all := make([]keyed, 0, len(alerts))
+// for the replica that sends it: what fires for one of them fires. Annotations that are too long
+// are cut. One whose labels are too many or too long is marked: labels that were cut would be
+// those of another alert. The error is of the first of these.
+func (i *Inbox) merge(alerts []remediate.Alert) (all []keyed, wide error) {
+	all = make([]keyed, 0, len(alerts))
 	place := make(map[string]int, len(alerts))
 	for _, a := range alerts {
-		k := keyed{i.key(a), a}
+		k := keyed{key: i.key(a)}
+		var err error
+		if k.Alert, err = a.Bounded(); err != nil {
+			k.wide = true
+			if wide == nil {
+				wide = fmt.Errorf("alert %q: %w", clipped(a.Labels["alertname"]), err)
+			}
+		}
 		at, twice := place[k.key]
 		switch {
 		case !twice:
@@ -37,7 +46,7 @@ func (i *Inbox) merge(alerts []remediate.Alert) []keyed {
 			all[at] = k
 		}
 	}
-	return all
+	return all, wide
 }
 
 func newer(a, b remediate.Alert) bool {
@@ -46,7 +55,7 @@ func newer(a, b remediate.Alert) bool {
 
 // Accept takes alerts in. When it returns nil they are all on disk; where it returns an
 // error some may be, and to tell them again changes nothing. Incidents open, are
-// refreshed and close.
+// refreshed and close. Where too many are open, the error is a *NoRoomError.
 func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 	changed := false
 	defer func() {
@@ -54,12 +63,20 @@ func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 			i.config.Wake()
 		}
 	}()
-	for some := range slices.Chunk(i.merge(alerts), together) {
-		moved, err := i.acceptSome(ctx, some)
+	all, wide := i.merge(alerts)
+	if wide != nil {
+		return wide
+	}
+	var out []turned
+	for some := range slices.Chunk(all, together) {
+		moved, turned, err := i.acceptSome(ctx, some)
 		if err != nil {
 			return err
 		}
-		changed = changed || moved
+		changed, out = changed || moved, append(out, turned...)
+	}
+	if len(out) > 0 {
+		return &NoRoomError{Refused: len(out), Of: len(alerts), Why: out[len(out)-1].why}
 	}
 	for _, a := range alerts {
 		status := remediate.StatusResolved
@@ -71,38 +88,57 @@ func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 	return nil
 }
 
-// acceptSome takes alerts in, all or none.
-func (i *Inbox) acceptSome(ctx context.Context, all []keyed) (changed bool, err error) {
+// acceptSome takes alerts in, all or none but for those that find no room.
+func (i *Inbox) acceptSome(ctx context.Context, all []keyed) (changed bool, out []turned, err error) {
 	now := i.now()
 	err = i.store.Write(ctx, func(tx *store.Tx) error {
-		changed = false
+		changed, out = false, nil
+		l := i.newLedger(tx)
 		for _, a := range all {
-			moved, err := i.accept(tx, a, now)
+			moved, why, err := i.accept(l, a, now)
 			if err != nil {
 				return fmt.Errorf("alert %s: %w", a.Labels["alertname"], err)
 			}
+			if why != "" {
+				out = append(out, turned{a.Labels["alertname"], why})
+			}
 			changed = changed || moved
 		}
-		return nil
+		return i.settle(l, out, now)
 	})
-	return changed && err == nil, err
+	if err != nil {
+		return false, nil, err
+	}
+	i.count(out)
+	return changed, out, nil
 }
 
-func (i *Inbox) accept(tx *store.Tx, a keyed, now time.Time) (changed bool, err error) {
-	open, before, err := latest(tx, a.key)
+// settle ends a write that opened and closed incidents, and in which alerts may have found no
+// room.
+func (i *Inbox) settle(l *ledger, out []turned, now time.Time) error {
+	if err := l.write(); err != nil || len(out) == 0 {
+		return err
+	}
+	return i.flood(l.tx, out[len(out)-1], now)
+}
+
+// accept takes one alert in. It returns why it found no room.
+func (i *Inbox) accept(l *ledger, a keyed, now time.Time) (changed bool, full string, err error) {
+	open, before, err := latest(l.tx, a.key)
 	switch {
 	case err != nil:
-		return false, err
+		return false, "", err
 	case a.Firing && open != nil:
-		return i.again(tx, *open, a, now)
+		changed, err = i.again(l, *open, a, now)
+		return changed, "", err
 	case a.Firing && late(before, a.Alert, now):
-		return false, nil
+		return false, "", nil
 	case a.Firing:
-		return true, i.start(tx, a, before, now)
+		return i.enter(l, a, before, now)
 	case open != nil && ends(a.Alert, open.Alert):
-		return true, finish(tx, *open, a.EndsAt, now)
+		return true, "", finish(l, *open, a.EndsAt, now)
 	}
-	return false, nil // the end of something that is not open, or of an earlier incident
+	return false, "", nil // the end of something that is not open, or of an earlier incident
 }
 
 // late reports whether an alert fires for the incident that before was, whose end

@@ -246,7 +246,7 @@ func TestLetterSentAgain(t *testing.T) {
 	keep("no alertname", "a")
 	keep("no alertname", "a")
 	keep("no status", "a")
-	all, err := d.DeadLetters(t.Context(), 10)
+	all, err := d.DeadLetters(t.Context(), 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,13 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"net"
+	"net/netip"
 	"strings"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -28,13 +32,13 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 				return err
 			}
 		}
-		_, err := tx.Exec("insert into dead_letters (received, remote, source, status, error, body, size) values "+
-			"(?, ?, ?, ?, ?, ?, ?)",
+		from := sender(l)
+		_, err := tx.Exec("insert into dead_letters (received, remote, source, status, error, body, size, sender) "+
+			"values (?, ?, ?, ?, ?, ?, ?, ?)",
 			store.Millis(now), text(l.Remote), text(l.Source), l.Status, text(l.Error),
-			append([]byte{}, l.Body[:min(len(l.Body), maxDeadLetter)]...), max(l.Size, int64(len(l.Body))))
+			append([]byte{}, l.Body[:min(len(l.Body), maxDeadLetter)]...), max(l.Size, int64(len(l.Body))), from)
 		if err == nil {
-			_, err = tx.Exec("delete from dead_letters where id <= (select max(id) from dead_letters) - ?",
-				maxDeadLetters)
+			err = makeRoom(tx, from)
 		}
 		if err == nil {
 			id, err = newest(tx)
@@ -47,6 +51,35 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 	i.recent.put(sum, id)
 	i.kept.WithLabelValues().Inc()
 	return nil
+}
+
+// sender names who has sent a dead letter: a source on a machine, or on a network of IPv6, of
+// which one machine has many addresses.
+func sender(l remediate.DeadLetter) string {
+	host, _, err := net.SplitHostPort(l.Remote)
+	if err != nil {
+		host = l.Remote
+	}
+	if at, err := netip.ParseAddr(host); err == nil && at.Is6() && !at.Is4In6() {
+		if network, err := at.WithZone("").Prefix(64); err == nil {
+			host = network.String()
+		}
+	}
+	return text(l.Source + " " + host)
+}
+
+// makeRoom deletes the oldest dead letters of a sender that has too many, and where there are
+// too many in all, the oldest of the sender that has the most: one sender pushes out only its own.
+func makeRoom(tx *store.Tx, from string) error {
+	if _, err := tx.Exec("delete from dead_letters where sender = ? and id <= (select coalesce(max(id), 0) from "+
+		"(select id from dead_letters where sender = ? order by id desc limit 1 offset ?) as old)", from, from,
+		maxOfSender); err != nil {
+		return err
+	}
+	_, err := tx.Exec("delete from dead_letters where (select count(*) from dead_letters) > ? and id = (select "+
+		"min(id) from dead_letters where sender = (select sender from dead_letters group by sender order by count(*) "+
+		"desc, min(id) limit 1))", maxDeadLetters)
+	return err
 }
 
 // newest returns the number of the dead letter that was written last.
@@ -70,10 +103,11 @@ func text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }
 
-// DeadLetters returns the newest n dead letters, the newest first, without their bodies.
-func (i *Inbox) DeadLetters(ctx context.Context, n int) ([]remediate.DeadLetter, error) {
+// DeadLetters returns the newest n dead letters, the newest first, without their bodies: those
+// before a number, or of all where it is 0.
+func (i *Inbox) DeadLetters(ctx context.Context, before int64, n int) ([]remediate.DeadLetter, error) {
 	return i.deadLetters(ctx, "select id, received, remote, source, status, error, '', size from dead_letters "+
-		"order by id desc limit ?", n)
+		"where id < ? order by id desc limit ?", cmp.Or(before, math.MaxInt64), n)
 }
 
 // DeadLetter returns one dead letter, whole.

@@ -42,7 +42,7 @@ func TestDeadLetters(t *testing.T) {
 	if got, err = d.DeadLetter(t.Context(), 2); err != nil || len(got.Body) != 64<<10 || got.Size != 1<<40 {
 		t.Errorf("%d bytes of %d are kept (%v)", len(got.Body), got.Size, err)
 	}
-	all, err := d.DeadLetters(t.Context(), 2)
+	all, err := d.DeadLetters(t.Context(), 0, 2)
 	if err != nil || len(all) != 2 || all[0].ID != 3 || all[1].ID != 2 || len(all[1].Body) != 0 {
 		t.Errorf("%+v, %v; want the newest two, without bodies", all, err)
 	}
@@ -73,7 +73,7 @@ func TestOldDeadLettersAreDeleted(t *testing.T) {
 	if err := d.Keep(t.Context(), remediate.DeadLetter{Error: "newest"}); err != nil {
 		t.Fatal(err)
 	}
-	all, err := d.DeadLetters(t.Context(), 2000)
+	all, err := d.DeadLetters(t.Context(), 0, 2000)
 	if err != nil || len(all) != 1000 || all[0].Error != "newest" || all[999].ID != 2 {
 		t.Errorf("%d dead letters, %v; want the newest thousand", len(all), err)
 	}
@@ -88,7 +88,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := testutil.CollectAndCompare(d.Inbox, strings.NewReader(`
-# HELP upkeep_incidents_open Number of open incidents.
+# HELP upkeep_incidents_open Number of open incidents, of the 50 alerts that have the most; the rest is other.
 # TYPE upkeep_incidents_open gauge
 upkeep_incidents_open{alertname="A"} 1
 # HELP upkeep_inbox_alerts_total Alerts received and stored, duplicates included, by source and status.
@@ -97,7 +97,7 @@ upkeep_inbox_alerts_total{source="alertmanager",status="firing"} 3
 upkeep_inbox_alerts_total{source="alertmanager",status="resolved"} 1
 upkeep_inbox_alerts_total{source="grafana",status="firing"} 0
 upkeep_inbox_alerts_total{source="grafana",status="resolved"} 0
-# HELP upkeep_inbox_dead_letters Number of dead letters: webhook payloads that could not be parsed. At most a thousand are kept.
+# HELP upkeep_inbox_dead_letters Number of dead letters: webhook payloads that could not be parsed. At most a thousand are kept, a hundred of one sender.
 # TYPE upkeep_inbox_dead_letters gauge
 upkeep_inbox_dead_letters 1
 # HELP upkeep_inbox_dead_letters_total Webhook payloads, or alerts of one, that could not be parsed and were kept as dead letters; each delivery counts.

@@ -9,11 +9,18 @@ import (
 
 // Metrics returns the metrics of an Inbox.
 func Metrics() []*metric.Family {
-	return []*metric.Family{openIncidents(), received(), deadLetters(), deadLettersTotal()}
+	return []*metric.Family{openIncidents(), received(), refused(), deadLetters(), deadLettersTotal()}
 }
 
 func openIncidents() *metric.Family {
-	return metric.Gauge("upkeep_incidents_open", "Number of open incidents.", "alertname")
+	return metric.Gauge("upkeep_incidents_open",
+		"Number of open incidents, of the 50 alerts that have the most; the rest is other.", "alertname")
+}
+
+func refused() *metric.Family {
+	return metric.Counter("upkeep_inbox_alerts_refused_total",
+		"Alerts that found no room, since too many incidents are open; each delivery counts, and is answered 503.",
+		"alertname")
 }
 
 func received() *metric.Family {
@@ -23,7 +30,8 @@ func received() *metric.Family {
 
 func deadLetters() *metric.Family {
 	return metric.Gauge("upkeep_inbox_dead_letters",
-		"Number of dead letters: webhook payloads that could not be parsed. At most a thousand are kept.")
+		"Number of dead letters: webhook payloads that could not be parsed. At most a thousand are kept, a hundred of "+
+			"one sender.")
 }
 
 func deadLettersTotal() *metric.Family {

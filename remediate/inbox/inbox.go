@@ -3,6 +3,7 @@
 package inbox
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
@@ -33,10 +35,27 @@ type Config struct {
 	// such return doubles the hold-down. 0: none is ever held down.
 	FlapWindow time.Duration
 
+	// Limits bound how many incidents are open at once.
+	Limits Limits
+
+	// Page notifies people in a transaction; nil: no one is notified.
+	Page func(tx *store.Tx, n remediate.Notification) error
+
 	// ReplicaLabels tell apart the members of a highly available pair, which tell
 	// of one and the same incident; replica and prometheus_replica where nil.
 	ReplicaLabels []string
 }
+
+// Limits bound how many incidents are open at once.
+type Limits struct {
+	All      int // 10,000 where 0
+	PerAlert int // of one name; 2,000 where 0
+}
+
+const (
+	limitAll      = 10000
+	limitPerAlert = 2000
+)
 
 // An Inbox turns alerts, which come late, twice and in any order, into incidents.
 type Inbox struct {
@@ -46,6 +65,9 @@ type Inbox struct {
 	begun  time.Time // absence counts from here at the earliest
 	alerts *prometheus.CounterVec
 	kept   *prometheus.CounterVec
+
+	refused *prometheus.CounterVec
+	names   names
 
 	restless restless
 	recent   recentDeadLetters
@@ -62,7 +84,9 @@ func New(c Config) *Inbox {
 	if c.ReplicaLabels == nil {
 		c.ReplicaLabels = []string{"replica", "prometheus_replica"}
 	}
-	return &Inbox{config: c, store: c.Store, now: c.Now, begun: c.Now(), alerts: alertsVec(c.Sources), kept: keptVec()}
+	c.Limits.All, c.Limits.PerAlert = cmp.Or(c.Limits.All, limitAll), cmp.Or(c.Limits.PerAlert, limitPerAlert)
+	return &Inbox{config: c, store: c.Store, now: c.Now, begun: c.Now(), alerts: alertsVec(c.Sources), kept: keptVec(),
+		refused: metric.NewCounter(nil, refused())}
 }
 
 // key identifies the alert by its source and labels, but for those that Grafana
@@ -92,4 +116,6 @@ func (i *Inbox) replica(name string) bool { return slices.Contains(i.config.Repl
 type keyed struct {
 	key string
 	remediate.Alert
+
+	wide bool // its labels are too many or too long
 }

@@ -93,21 +93,30 @@ func scan(rows *sql.Rows, more ...any) (e incident, err error) {
 // incident is closed and another one opens. The beginning of an alert alone does
 // not tell, since it moves when Prometheus is restarted. And an alert that fires
 // long after the clearing fires for an incident that came back before it could end.
-func (i *Inbox) again(tx *store.Tx, open incident, a keyed, now time.Time) (anew bool, err error) {
+func (i *Inbox) again(l *ledger, open incident, a keyed, now time.Time) (anew bool, err error) {
 	since := open.resolved
 	began := a.StartsAt.After(open.Alert.StartsAt) && byOurs(open.Alert, a.Alert, now).After(since)
 	if !a.Firing || since.IsZero() || !began && now.Before(since.Add(lingers)) {
-		return false, refresh(tx, open, a.Alert, now)
+		return false, refresh(l.tx, open, a.Alert, now)
 	}
-	if err := end(tx, open.ID, whyAnew, now); err != nil {
+	if err := end(l.tx, open.ID, whyAnew, now); err != nil {
 		return false, err
 	}
-	return true, i.start(tx, a, nil, now)
+	l.add(open.Name(), -1)
+	return true, i.start(l, a, nil, now)
+}
+
+// enter opens an incident where there is room for it.
+func (i *Inbox) enter(l *ledger, a keyed, before *incident, now time.Time) (changed bool, full string, err error) {
+	if full, err = l.room(a.Labels["alertname"]); err != nil || full != "" {
+		return false, full, err
+	}
+	return true, "", i.start(l, a, before, now)
 }
 
 // start opens an incident. One that follows soon on the end of the one before is
 // held down, and longer each time.
-func (i *Inbox) start(tx *store.Tx, a keyed, before *incident, now time.Time) error {
+func (i *Inbox) start(l *ledger, a keyed, before *incident, now time.Time) error {
 	flaps, hold := 0, i.config.Hold
 	if before != nil && before.Why != whyAnew && now.Sub(before.Closed) < i.config.FlapWindow {
 		flaps = before.Flaps + 1
@@ -125,8 +134,11 @@ func (i *Inbox) start(tx *store.Tx, a keyed, before *incident, now time.Time) er
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("insert into incidents (key, alert, opened, seen, ripe, flaps) values (?, ?, ?, ?, ?, ?)",
-		a.key, string(text), store.Millis(now), store.Millis(now), ripe, flaps)
+	name := a.Labels["alertname"]
+	l.add(name, 1)
+	_, err = l.tx.Exec("insert into incidents (key, name, alert, opened, seen, ripe, flaps) "+
+		"values (?, ?, ?, ?, ?, ?, ?)",
+		a.key, name, string(text), store.Millis(now), store.Millis(now), ripe, flaps)
 	return err
 }
 
@@ -176,18 +188,19 @@ func refresh(tx *store.Tx, open incident, a remediate.Alert, now time.Time) erro
 }
 
 // finish closes an incident whose end was delivered, and keeps when that was.
-func finish(tx *store.Tx, open incident, ended, now time.Time) error {
+func finish(l *ledger, open incident, ended, now time.Time) error {
 	a := open.Alert
 	a.Firing, a.EndsAt = false, ended
 	text, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	if _, err = tx.Exec("update incidents set alert = ?, closed = ?, why = ? where id = ?", string(text),
+	if _, err = l.tx.Exec("update incidents set alert = ?, closed = ?, why = ? where id = ?", string(text),
 		store.Millis(now), whyResolved, open.ID); err != nil {
 		return err
 	}
-	return urge(tx, open.ID, now)
+	l.add(open.Name(), -1)
+	return urge(l.tx, open.ID, now)
 }
 
 // urge makes the runs due that wait for something, or for a person, where the

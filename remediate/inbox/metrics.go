@@ -20,22 +20,19 @@ func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a scrape waits no longer
 	defer cancel()
 	i.kept.Collect(ch)
+	i.refused.Collect(ch)
 	var kept int64
 	if err := i.one(ctx, &kept, "select count(*) from dead_letters"); err != nil {
 		ch <- metric.Unknown(deadLetters(), err)
 	} else {
 		ch <- metric.Sample(deadLetters(), float64(kept))
 	}
-	open, err := i.Incidents(ctx)
+	counts, err := i.openByName(ctx)
 	if err != nil {
 		ch <- metric.Unknown(openIncidents(), err)
 		return
 	}
-	count := make(map[string]int)
-	for _, e := range open {
-		count[e.Name()]++
-	}
-	for name, n := range count {
+	for name, n := range counts {
 		ch <- metric.Sample(openIncidents(), float64(n), name)
 	}
 }

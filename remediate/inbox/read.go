@@ -8,9 +8,9 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Incidents returns every open incident, the oldest first.
-func (i *Inbox) Incidents(ctx context.Context) ([]remediate.Incident, error) {
-	return i.incidents(ctx, "where closed = 0 order by id")
+// Incidents returns open incidents, the oldest first: those after a number, n at most.
+func (i *Inbox) Incidents(ctx context.Context, after int64, n int) ([]remediate.Incident, error) {
+	return i.incidents(ctx, "where closed = 0 and id > ? order by id limit ?", after, n)
 }
 
 // Incident returns one incident, open or closed.

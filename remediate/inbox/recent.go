@@ -10,6 +10,7 @@ import (
 
 const (
 	maxDeadLetters = 1000     // that are kept; the oldest go
+	maxOfSender    = 100      // of one sender
 	maxDeadLetter  = 64 << 10 // bytes that are kept of a body, enough to recognize it
 	maxError       = 1 << 10  // bytes that are kept of an error, which may quote the body
 )
@@ -22,7 +23,7 @@ type recentDeadLetters struct {
 
 func digest(l remediate.DeadLetter) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	for _, part := range []string{l.Source, l.Error, string(l.Body)} {
+	for _, part := range []string{sender(l), l.Error, string(l.Body)} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	h.Sum(sum[:0])

@@ -38,7 +38,7 @@ type Listing struct {
 // time interval mutes, nor what still waits for the rest of its group. Alertmanager goes
 // on to deliver what fires until it is taken.
 func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) error {
-	all := i.merge(l.Alerts)
+	all, wide := i.merge(l.Alerts)
 	changed := false
 	defer func() {
 		if changed {
@@ -53,7 +53,7 @@ func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) 
 		}
 	}
 	if !l.Whole {
-		return nil
+		return wide
 	}
 	ended, err := i.endAbsent(ctx, absence{source: l.Source, there: all, since: later(l.Since, i.begun),
 		limit: i.now().Add(-absent), why: whyAbsent})
@@ -61,36 +61,52 @@ func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) 
 	if err != nil {
 		return fmt.Errorf("alerts that are gone: %w", err)
 	}
-	return nil
+	return wide
 }
 
 // present refreshes and opens the incidents of alerts that are there.
 func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (changed bool, err error) {
 	now := i.now()
-	var moved bool
+	var out []turned
 	err = i.store.Write(ctx, func(tx *store.Tx) error {
-		moved = false
+		changed, out = false, nil
+		l := i.newLedger(tx)
 		for _, a := range alerts {
-			open, before, err := latest(tx, a.key)
-			switch {
-			case err != nil:
-				return err
-			case open != nil:
-				anew, err := i.again(tx, *open, a, now)
-				if err != nil {
-					return err
-				}
-				moved = moved || anew
-			case a.Firing && delivered(before, a.Alert) && !over(before, a.Alert, asked):
-				if err := i.start(tx, a, before, now); err != nil {
-					return err
-				}
-				moved = true
+			if a.wide {
+				continue // it was never taken, or by a version before, and stays as it is
 			}
+			moved, full, err := i.confirm(l, a, asked, now)
+			if err != nil {
+				return err
+			}
+			if full != "" {
+				out = append(out, turned{a.Labels["alertname"], full})
+			}
+			changed = changed || moved
 		}
-		return nil
+		return i.settle(l, out, now)
 	})
-	return moved && err == nil, err
+	if err != nil {
+		return false, err
+	}
+	i.count(out)
+	return changed, nil
+}
+
+// confirm refreshes the incident of an alert that is there, or opens it again where its end was
+// wrong and there is room: one that finds none is tried again with the next listing.
+func (i *Inbox) confirm(l *ledger, a keyed, asked, now time.Time) (changed bool, full string, err error) {
+	open, before, err := latest(l.tx, a.key)
+	switch {
+	case err != nil:
+		return false, "", err
+	case open != nil:
+		changed, err = i.again(l, *open, a, now)
+		return changed, "", err
+	case a.Firing && delivered(before, a.Alert) && !over(before, a.Alert, asked):
+		return i.enter(l, a, before, now)
+	}
+	return false, "", nil
 }
 
 // delivered reports whether an alert that is listed is the one whose incident was closed
@@ -151,18 +167,25 @@ func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error
 	for some := range slices.Chunk(open, chunk) {
 		now := i.now()
 		err := i.store.Write(ctx, func(tx *store.Tx) error {
+			l := i.newLedger(tx)
 			for _, e := range some {
 				// It may have been delivered again since it was read.
-				_, err := tx.Exec("update incidents set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?",
+				res,
+					err := tx.Exec("update incidents set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?",
 					store.Millis(now), a.why, e.ID, store.Millis(a.limit))
 				if err != nil {
 					return err
 				}
+				n, err := res.RowsAffected()
+				if err != nil {
+					return err
+				}
+				l.add(e.Name(), -n)
 				if err := urge(tx, e.ID, now); err != nil {
 					return err
 				}
 			}
-			return nil
+			return l.write()
 		})
 		if err != nil {
 			return ended, err

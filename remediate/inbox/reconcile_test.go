@@ -87,7 +87,7 @@ func TestReconcileAfterARest(t *testing.T) {
 			5*time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if open, err := i.Incidents(t.Context()); len(open) != step.open || err != nil {
+		if open, err := i.Incidents(t.Context(), 0, 1<<20); len(open) != step.open || err != nil {
 			t.Errorf("after %s %d are open, want %d (%v)", step.after, len(open), step.open, err)
 		}
 	}

@@ -12,13 +12,17 @@ type restless struct {
 	all map[string]time.Time
 }
 
+// mostRestless is how many flapping alerts are looked at: in a flood a page about each is of no
+// use.
+const mostRestless = 1000
+
 func (r *restless) add(key string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.all == nil {
 		r.all = make(map[string]time.Time)
 	}
-	if _, known := r.all[key]; !known {
+	if _, known := r.all[key]; !known && len(r.all) < mostRestless {
 		r.all[key] = now
 	}
 }

@@ -54,22 +54,32 @@ func Broken(err error) bool {
 	return ok
 }
 
+// Verified is what reading the whole journal has shown.
+type Verified struct {
+	Entries int64 // that are what was written
+	Deleted int64 // that retention has deleted
+
+	// Checkpoint is the newest of those that replace deleted entries; nil where none was deleted.
+	Checkpoint *Checkpoint
+}
+
 // Verify reads the whole journal and returns an error that names the first entry
 // that was changed or moved, or before which one is missing. Entries cut off at
 // the end are found by the runs, whose state must be the last entry's; an attacker
-// who also changes the runs can cut off entries, which no chain can show.
-func (j *Journal) Verify(ctx context.Context) (entries int64, err error) {
+// who also changes the runs can cut off entries, which no chain can show. Where retention
+// has deleted entries a signed checkpoint is in their place.
+func (j *Journal) Verify(ctx context.Context) (v Verified, err error) {
 	last := make(map[int64]remediate.State)
-	entries, err = j.walk(ctx, func(e remediate.Entry) error {
+	v, read, err := j.walk(ctx, func(e remediate.Entry) error {
 		if e.Run != 0 && e.To != "" {
 			last[e.Run] = e.To
 		}
 		return nil
 	})
 	if err != nil {
-		return entries, err
+		return v, err
 	}
-	return entries, j.ends(ctx, last, entries)
+	return v, j.ends(ctx, last, read)
 }
 
 // ends compares the state of each run with what its last entry says. Runs that
@@ -96,42 +106,89 @@ func (j *Journal) ends(ctx context.Context, last map[int64]remediate.State, read
 	return rows.Err()
 }
 
-// walk reads every entry in order and checks the chain.
-func (j *Journal) walk(ctx context.Context, each func(remediate.Entry) error) (entries int64, err error) {
-	rows, err := j.store.Query(ctx, "select seq, entry, hash from entries order by seq")
+// A link is an entry of the chain, or a checkpoint in the place of some.
+type link struct {
+	checkpoint bool
+	first, seq int64 // of a checkpoint: its first and last entry
+	text       []byte
+	hash       string
+	written    int64
+	signature  string
+	key        string // of signatures
+}
+
+// links reads entries and checkpoints in their order. It is one statement, so that no
+// retention comes in between.
+const links = `select 0 as checkpoint, seq as first, seq, entry, hash, 0 as written, '' as signature, '' as secret from entries
+	union all select 1, first, last, '', hash, written, signature,
+	coalesce((select value from secrets where name = '` + checkpointKey + `'), '') from checkpoints order by seq`
+
+// walk reads every entry in order and checks the chain. It returns the number of the last too.
+func (j *Journal) walk(ctx context.Context, each func(remediate.Entry) error) (v Verified, read int64, err error) {
+	rows, err := j.store.Query(ctx, links)
 	if err != nil {
-		return 0, err
+		return v, 0, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	before := ""
 	for rows.Next() {
-		var seq int64
-		var text []byte
-		var hash string
-		if err := rows.Scan(&seq, &text, &hash); err != nil {
-			return entries, err
+		var l link
+		if err := rows.Scan(&l.checkpoint, &l.first, &l.seq, &l.text, &l.hash, &l.written, &l.signature,
+			&l.key); err != nil {
+			return v, read, err
 		}
-		if seq != entries+1 || hash != chain(before, text) {
-			return entries, broken("journal: entry %d was changed, or one before it is missing", seq)
+		if l.checkpoint {
+			err = l.replaces(read, &v)
+		} else if err = l.holds(before, read, each); err == nil {
+			v.Entries++
 		}
-		var e remediate.Entry
-		if err := json.Unmarshal(text, &e); err != nil {
-			return entries, broken("journal: entry %d: %v", seq, err)
+		if err != nil {
+			return v, read, err
 		}
-		e.Seq = seq
-		if err := each(e); err != nil {
-			return entries, err
-		}
-		before = hash
-		entries++
+		before, read = l.hash, l.seq
 	}
-	return entries, rows.Err()
+	return v, read, rows.Err()
+}
+
+// holds checks an entry by the hash and the number of the one before, and gives it to each.
+func (l link) holds(before string, read int64, each func(remediate.Entry) error) error {
+	if l.seq != read+1 || l.hash != chain(before, l.text) {
+		return broken("journal: entry %d was changed, or one before it is missing", l.seq)
+	}
+	var e remediate.Entry
+	if err := json.Unmarshal(l.text, &e); err != nil {
+		return broken("journal: entry %d: %v", l.seq, err)
+	}
+	e.Seq = l.seq
+	return each(e)
+}
+
+// replaces checks a checkpoint: it is ours, and in the place of what is missing and of nothing else.
+func (l link) replaces(read int64, v *Verified) error {
+	key, err := hex.DecodeString(l.key)
+	if err != nil {
+		return broken("journal: the key of its checkpoints was changed: %v", err)
+	}
+	c := Checkpoint{First: l.first, Last: l.seq, Written: store.Time(l.written), hash: l.hash, signature: l.signature}
+	switch {
+	case !c.signed(key):
+		return broken("journal: the checkpoint of the entries %d to %d was changed, or upkeep has not written it",
+			c.First, c.Last)
+	case c.First != read+1 || c.Last < c.First:
+		return broken("journal: the checkpoint of the entries %d to %d is not in its place after entry %d", c.First,
+			c.Last, read)
+	}
+	v.Deleted += c.Last - c.First + 1
+	if v.Checkpoint == nil || c.Written.After(v.Checkpoint.Written) {
+		v.Checkpoint = &c
+	}
+	return nil
 }
 
 // Cases calls each with the case of every entry that has one, in order, so that
 // what was decided can be decided again.
 func (j *Journal) Cases(ctx context.Context, each func(seq int64, decided json.RawMessage) error) error {
-	_, err := j.walk(ctx, func(e remediate.Entry) error {
+	_, _, err := j.walk(ctx, func(e remediate.Entry) error {
 		if len(e.Case) == 0 {
 			return nil
 		}

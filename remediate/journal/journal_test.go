@@ -154,8 +154,8 @@ func TestClaim(t *testing.T) {
 		if _, err := appended(t, other, second.Token, run, remediate.Planned); err != nil {
 			t.Error(err)
 		}
-		if n, err := d.Verify(t.Context()); n != 2 || err != nil {
-			t.Errorf("Verify: %d %v: what was refused must leave no entry", n, err)
+		if n, err := d.Verify(t.Context()); n.Entries != 2 || err != nil {
+			t.Errorf("Verify: %+v %v: what was refused must leave no entry", n, err)
 		}
 	})
 }
@@ -254,8 +254,8 @@ func TestAppendRefuses(t *testing.T) {
 		if !errors.Is(err, no) {
 			t.Errorf("a change that was not admitted: %v", err)
 		}
-		if n, err := d.Verify(t.Context()); n != 2 || err != nil {
-			t.Errorf("Verify: %d %v: what was refused must leave no entry", n, err)
+		if n, err := d.Verify(t.Context()); n.Entries != 2 || err != nil {
+			t.Errorf("Verify: %+v %v: what was refused must leave no entry", n, err)
 		}
 	})
 }
@@ -392,7 +392,7 @@ func TestStandings(t *testing.T) {
 			t.Errorf("Effect after the promotion: %d of %d, %v", resolved, judged, err)
 		}
 		if n, err := d.Verify(t.Context()); err != nil {
-			t.Errorf("Verify: %d %v", n, err)
+			t.Errorf("Verify: %+v %v", n, err)
 		}
 	})
 }
@@ -439,8 +439,8 @@ func TestVerifyFindsWhatWasDone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			j := open(t)
 			walk(t, j.Journal, create(t, j.Journal, "k"), remediate.Planned, remediate.Allowed, remediate.Applied)
-			if n, err := j.Verify(t.Context()); n != 4 || err != nil {
-				t.Fatalf("Verify: %d %v", n, err)
+			if n, err := j.Verify(t.Context()); n.Entries != 4 || err != nil {
+				t.Fatalf("Verify: %+v %v", n, err)
 			}
 			err := j.store.Write(t.Context(), func(tx *store.Tx) error {
 				_, err := tx.Exec(sabotage)
@@ -484,8 +484,8 @@ func TestPauses(t *testing.T) {
 		if was, err := j.EndPause(t.Context(), "target/main", "ann"); was || err != nil {
 			t.Errorf("EndPause twice: %v %v", was, err)
 		}
-		if n, err := j.Verify(t.Context()); n != 4 || err != nil {
-			t.Errorf("Verify: %d entries %v, want one for each pause and its end", n, err)
+		if n, err := j.Verify(t.Context()); n.Entries != 4 || err != nil {
+			t.Errorf("Verify: %+v %v, want one for each pause and its end", n, err)
 		}
 	})
 }

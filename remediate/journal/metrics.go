@@ -8,7 +8,6 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
-	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // Metrics returns the metrics of a Journal and of what it keeps. They are computed from the
@@ -90,20 +89,12 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 			ch <- metric.Sample(demoted(), 1, s.Policy)
 		}
 	}
-	resolved := string(remediate.Resolved)
 	j.sums(ctx, ch, active(), "select count(*), action, state from runs where "+isUnfinished()+
 		" group by action, state")
-	j.counts(ctx, ch, ended(), ends(), "select count(*), policy, action, state from runs where policy <> '' and not "+
-		isUnfinished()+" group by policy, action, state")
-	j.counts(ctx, ch, acted(), nil,
-		"select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
-	j.counts(ctx, ch, resolving(), nil,
-		"select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by "+
-			"policy, action", resolved)
-	j.counts(ctx, ch, cameBack(), nil,
-		`select count(*), policy, action from runs r where policy <> '' and state = ? and exists (
-		select 1 from runs n where n.subject = r.subject and n.action = r.action and n.policy = r.policy and n.id > r.id
-		and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
-		resolved, comeBack.Milliseconds())
+	// These are kept, so that they cost the same with any number of runs and outlive retention.
+	j.counts(ctx, ch, ended(), ends(), "select ended, policy, action, outcome from policy_ends")
+	j.counts(ctx, ch, acted(), nil, "select acted, policy, action from policy_sums")
+	j.counts(ctx, ch, resolving(), nil, "select resolving / 1000.0, policy, action from policy_sums")
+	j.counts(ctx, ch, cameBack(), nil, "select came_back, policy, action from policy_sums")
 	j.sums(ctx, ch, replicas(), "select count(*) from instances where expires > ?", store.Millis(j.now()))
 }

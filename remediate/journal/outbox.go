@@ -7,6 +7,16 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
+// Page notifies people of what is no run's, and writes it down, as a part of a transaction.
+func (j *Journal) Page(tx *store.Tx, n remediate.Notification) error {
+	queued, err := enqueue(tx, n)
+	if err != nil || !queued {
+		return err
+	}
+	return appendEntry(tx, remediate.Entry{Incident: n.Incident, At: j.now(), Note: remediate.NotePaged,
+		Why: n.Title + ": " + n.Text})
+}
+
 // enqueue puts a notification into the outbox, once for its key, and reports whether it is
 // a new one.
 func enqueue(tx *store.Tx, n remediate.Notification) (anew bool, err error) {

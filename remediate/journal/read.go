@@ -1,11 +1,13 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -15,9 +17,9 @@ import (
 const runColumns = "id, request, state, why, reason, plan, before, after, begun, done, tries, due, applied, created, " +
 	"changed, cancel, lost"
 
-// Recent returns the newest runs, at most n.
-func (j *Journal) Recent(ctx context.Context, n int) ([]remediate.Run, error) {
-	return j.read(ctx, "true order by id desc limit ?", n)
+// Recent returns the newest runs, at most n: those before a number, or of all where it is 0.
+func (j *Journal) Recent(ctx context.Context, before int64, n int) ([]remediate.Run, error) {
+	return j.read(ctx, "id < ? order by id desc limit ?", cmp.Or(before, math.MaxInt64), n)
 }
 
 // Get returns one run, or ErrNoRun.
@@ -51,8 +53,27 @@ func (j *Journal) Unmoved(ctx context.Context, since time.Time, n int) ([]remedi
 }
 
 // Entries returns what the journal says of a run, in order.
-func (j *Journal) Entries(ctx context.Context, run int64) (all []remediate.Entry, err error) {
-	rows, err := j.store.Query(ctx, "select seq, entry from entries where run = ? order by seq", run)
+func (j *Journal) Entries(ctx context.Context, run int64) ([]remediate.Entry, error) {
+	return j.entries(ctx, "where run = ? order by seq", run)
+}
+
+// Log returns the newest entries, at most n, the newest first: those before a number, or of all
+// where it is 0.
+func (j *Journal) Log(ctx context.Context, before int64, n int) ([]remediate.Entry, error) {
+	return j.entries(ctx, "where seq < ? order by seq desc limit ?", cmp.Or(before, math.MaxInt64), n)
+}
+
+// Oldest returns when the oldest entry was written; the zero time in an empty journal.
+func (j *Journal) Oldest(ctx context.Context) (at time.Time, err error) {
+	all, err := j.entries(ctx, "order by seq limit 1")
+	if len(all) > 0 {
+		at = all[0].At
+	}
+	return at, err
+}
+
+func (j *Journal) entries(ctx context.Context, condition string, args ...any) (all []remediate.Entry, err error) {
+	rows, err := j.store.Query(ctx, "select seq, entry from entries "+condition, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -77,6 +77,9 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 
 func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 	r, e := c.Run, c.Entry
+	if err := count(tx, r, e); err != nil {
+		return err
+	}
 	owner, due := j.instance.Load(), store.Millis(r.Due)
 	if c.Leave || e.To.Ended() {
 		owner = 0

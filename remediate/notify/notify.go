@@ -69,7 +69,11 @@ func (o *Outbox) deliver(ctx context.Context, n Named) (left int, err error) {
 		return 0, err
 	}
 	for work && ctx.Err() == nil && !o.resting(n.Name) {
-		b, err := o.claim(ctx, n)
+		left := o.allowance(n.Name)
+		if left == 0 {
+			break // what comes meanwhile is summed up
+		}
+		b, err := o.next(ctx, n, left == 1)
 		if err != nil {
 			return 0, err
 		}
@@ -99,13 +103,14 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 	err := o.notify(ctx, n, b)
 	if err == nil {
 		o.rested(n.Name)
+		o.spend(n.Name)
 		for _, notification := range b.notifications {
 			o.count(n, notification, "delivered")
 		}
 		return o.delivered(ctx, n.Name, b)
 	}
 	fault, known := asFault(err)
-	if known && fault.Refused && len(b.notifications) > 1 {
+	if known && fault.Refused && len(b.notifications) > 1 && !b.sum {
 		// One of them is not to the server's taste: each is tried alone, at once.
 		return o.postpone(ctx, n.Name, b, 1, 0, err.Error())
 	}
@@ -123,5 +128,9 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 
 // notify sends the message of a batch.
 func (o *Outbox) notify(ctx context.Context, n Named, b batch) error {
-	return o.within(ctx, func(ctx context.Context) error { return n.Notify(ctx, o.message(b.notifications)) })
+	m := o.message(b.notifications)
+	if b.sum {
+		m = summary(b.notifications)
+	}
+	return o.within(ctx, func(ctx context.Context) error { return n.Notify(ctx, m) })
 }

@@ -36,6 +36,8 @@ type Config struct {
 	Notifiers []Named
 	Link      func(n remediate.Notification, approve bool) string // "" for no link; may be nil
 
+	Rate Rate // of messages to one notifier
+
 	// Over reports whether what a notification is about is over, and whether it helped; nil: nothing
 	// is ever over.
 	Over func(ctx context.Context, n remediate.Notification) (over, helped bool, err error)
@@ -56,6 +58,20 @@ type Outbox struct {
 	mu        sync.Mutex
 	notifiers []Named
 	rests     map[string]rest
+	budgets   map[string]*budget
+}
+
+// A Rate bounds how many messages a notifier gets. What comes in a flood is summed up in one.
+type Rate struct {
+	Most  int           // messages in a row, the last of which sums up what is pending; 0: no limit
+	Every time.Duration // after which there may be one more
+}
+
+// A budget is how many messages a notifier may get now. It is kept in memory: after a restart,
+// and in another replica, it begins anew.
+type budget struct {
+	left int
+	at   time.Time // when the last one was added
 }
 
 // A rest is how long a notifier that took nothing is left alone.
@@ -84,6 +100,7 @@ func New(c Config) *Outbox {
 	}
 	o := &Outbox{
 		config: c, wake: make(chan struct{}, 1), notifiers: c.Notifiers, rests: make(map[string]rest),
+		budgets: make(map[string]*budget),
 		total:   metric.NewCounter(c.Registerer, total()),
 		pending: metric.NewGauge(c.Registerer, pending()).WithLabelValues(),
 	}

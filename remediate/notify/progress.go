@@ -22,6 +22,7 @@ type batch struct {
 	notifications []remediate.Notification
 	until         int64 // when the claim is over, which tells it from every other claim of the same notifications
 	tries         int   // how often the notification was refused; a refused one travels alone
+	sum           bool  // they are summed up in one
 	others        bool  // there were notifications that are not for this notifier
 	givenUp       []givenUp
 }
@@ -77,11 +78,36 @@ func (o *Outbox) number(ctx context.Context, query string, args ...any) (n int64
 	return n, errors.Join(err, rows.Err())
 }
 
-// claim takes the next notifications for this process alone.
-func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
-	name := n.Name
+// next takes the next notifications for this process alone: those of one message, or all that are
+// due where they are to be summed up.
+func (o *Outbox) next(ctx context.Context, n Named, sum bool) (b batch, err error) {
+	b, err = o.claim(ctx, n, batch{}, batchLimit)
+	most := batchLimit
+	if n.Alone {
+		most = 1
+	}
+	if err != nil || !sum || len(b.notifications) < most {
+		return b, err
+	}
+	for {
+		had := len(b.notifications)
+		if b, err = o.claim(ctx, n, b, summedAtOnce); err != nil {
+			return batch{}, err
+		}
+		if len(b.notifications) == had {
+			b.sum = had > most
+			return b, nil
+		}
+	}
+}
+
+// claim takes notifications for this process alone, limit at most. Those of a batch that was
+// claimed before stay in it, and what comes to them is summed up with them.
+func (o *Outbox) claim(ctx context.Context, n Named, before batch, limit int) (b batch, err error) {
+	name, sum := n.Name, len(before.notifications) > 0
 	err = o.config.Store.Write(ctx, func(tx *store.Tx) error {
-		b = batch{}
+		b = before
+		b.notifications = slices.Clip(before.notifications)
 		now, err := tx.Now()
 		if err != nil {
 			return err
@@ -91,25 +117,30 @@ func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
 			return err
 		}
 		if oldest := now.Add(-keepFor); since.Before(oldest) {
-			if b.givenUp, err = giveUp(tx, name, since, oldest, now); err != nil {
+			given, err := giveUp(tx, name, since, oldest, now)
+			if err != nil {
 				return err
 			}
+			b.givenUp = slices.Concat(before.givenUp, given)
 			since = oldest
 		}
-		due, err := find(tx, name, "n.due <= ? and coalesce(d.due, 0) <= ? and coalesce(d.claimed, 0) <= ?", since,
+		due, err := find(tx, name, "n.due <= ? and coalesce(d.due, 0) <= ? and coalesce(d.claimed, 0) <= ?", limit,
+			since,
 			store.Millis(now), store.Millis(now), store.Millis(now))
 		if err != nil {
 			return err
 		}
-		b.until = store.Millis(now.Add(claimFor))
+		if !sum {
+			b.until = store.Millis(now.Add(claimFor))
+		}
 		for _, f := range due {
 			switch {
 			case !n.wants(f.notification.Kind):
 				b.others = true
 				err = mark(tx, name, f.notification.ID, "ended", store.Millis(now))
-			case len(b.notifications) > 0 && (n.Alone || b.tries+f.tries > 0): // a refused one travels alone
+			case !sum && len(b.notifications) > 0 && (n.Alone || b.tries+f.tries > 0): // a refused one travels alone
 			default:
-				b.notifications, b.tries = append(b.notifications, f.notification), f.tries
+				b.notifications, b.tries = append(b.notifications, f.notification), max(b.tries, f.tries)
 				err = mark(tx, name, f.notification.ID, "claimed", b.until)
 			}
 			if err != nil {
@@ -138,7 +169,7 @@ func begin(tx *store.Tx, name string, now time.Time) (time.Time, error) {
 // giveUp ends undelivered notifications from before oldest and moves the beginning there.
 func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []givenUp, err error) {
 	for {
-		old, err := find(tx, name, "n.created < ?", since, store.Millis(oldest))
+		old, err := find(tx, name, "n.created < ?", batchLimit, since, store.Millis(oldest))
 		if err != nil {
 			return nil, err
 		}
@@ -167,9 +198,9 @@ type found struct {
 
 // find returns some notifications that have not ended for a notifier, those first that
 // have been waiting the longest for a try.
-func find(tx *store.Tx, name, condition string, since time.Time, args ...any) (all []found, err error) {
+func find(tx *store.Tx, name, condition string, limit int, since time.Time, args ...any) (all []found, err error) {
 	rows, err := tx.Query(fmt.Sprintf("select n.id, n.notification, coalesce(d.tries, 0), coalesce(d.error, '')%s "+
-		"and %s order by coalesce(d.due, 0), n.id limit %d", open, condition, batchLimit),
+		"and %s order by coalesce(d.due, 0), n.id limit %d", open, condition, limit),
 		append([]any{name, store.Millis(since)}, args...)...)
 	if err != nil {
 		return nil, err
@@ -201,8 +232,30 @@ func mark(tx *store.Tx, name string, notification int64, column string, value in
 
 // delivered records that a batch was accepted.
 func (o *Outbox) delivered(ctx context.Context, name string, b batch) error {
-	return o.note(ctx, name, b, "set ended = ?, error = '' where",
+	err := o.note(ctx, name, b, "set ended = ?, error = '' where",
 		func(now time.Time) []any { return []any{store.Millis(now)} })
+	if err != nil || !b.sum {
+		return err
+	}
+	// No notifier has an incident of its own for what was summed up, which could end.
+	for some := range slices.Chunk(b.notifications, summedAtOnce) {
+		err := o.config.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+			now, err := tx.Now()
+			if err != nil {
+				return err
+			}
+			for _, n := range some {
+				if err := mark(tx, ends(name), n.ID, "ended", store.Millis(now)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // postpone notes that a batch was not taken: the notifications were refused so often,
@@ -219,12 +272,22 @@ func (o *Outbox) postpone(ctx context.Context, name string, b batch, refused int
 func (o *Outbox) note(ctx context.Context, name string, b batch, change string, args func(now time.Time) []any) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
+	for some := range slices.Chunk(b.notifications, summedAtOnce) {
+		if err := o.noteSome(ctx, name, some, change, args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Outbox) noteSome(ctx context.Context, name string, some []remediate.Notification, change string,
+	args func(now time.Time) []any) error {
 	return o.config.Store.Write(ctx, func(tx *store.Tx) error {
 		now, err := tx.Now()
 		if err != nil {
 			return err
 		}
-		for _, n := range b.notifications {
+		for _, n := range some {
 			if _, err := tx.Exec("update deliveries "+change+" notifier = ? and notification = ?",
 				slices.Concat(args(now), []any{name, n.ID})...); err != nil {
 				return err

@@ -67,7 +67,7 @@ func (m message) alert(from Source, text json.RawMessage) (a remediate.Alert, er
 		return a, errors.New("its time is in no year from 0 to 9999")
 	}
 	from.complete(&a, m, t)
-	return a, nil
+	return a.Bounded()
 }
 
 // written reports whether JSON can say a time.

@@ -265,7 +265,7 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 	}
 	c.post(t, all...)
 	kinds := func() (ids map[string]int64) {
-		open, err := d.inbox.Incidents(t.Context())
+		open, err := d.inbox.Incidents(t.Context(), 0, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}

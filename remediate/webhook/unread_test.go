@@ -39,7 +39,7 @@ func TestUnreadAlerts(t *testing.T) {
 					t.Fatalf("%d %s", w.Code, w.Body)
 				}
 			}
-			open, err := d.inbox.Incidents(t.Context())
+			open, err := d.inbox.Incidents(t.Context(), 0, 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -49,7 +49,7 @@ func openWith(t testing.TB, o store.Options) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() }) // closed by a test already
-	d := &fixture{inbox: inbox.New(inbox.Config{Store: s}), store: s, registry: prometheus.NewRegistry()}
+	d := &fixture{inbox: inbox.New(inbox.Config{Store: s, Limits: inbox.Limits{All: 1 << 30, PerAlert: 1 << 30}}), store: s, registry: prometheus.NewRegistry()}
 	d.Handler = webhook.New(webhook.Config{
 		Inbox: d.inbox,
 		Authorize: func(r *http.Request) (int, error) {
@@ -78,7 +78,7 @@ func (d *fixture) send(method, token, body string) *httptest.ResponseRecorder {
 // deadLetters returns what was kept, bodies included.
 func (d *fixture) deadLetters(t testing.TB) (all []remediate.DeadLetter) {
 	t.Helper()
-	list, err := d.inbox.DeadLetters(context.Background(), 10)
+	list, err := d.inbox.DeadLetters(context.Background(), 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func (d *fixture) deadLetters(t testing.TB) (all []remediate.DeadLetter) {
 
 func (d *fixture) incidents(t testing.TB) int {
 	t.Helper()
-	open, err := d.inbox.Incidents(context.Background())
+	open, err := d.inbox.Incidents(context.Background(), 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestAccepts(t *testing.T) {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
 	}
-	open, err := d.inbox.Incidents(t.Context())
+	open, err := d.inbox.Incidents(t.Context(), 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

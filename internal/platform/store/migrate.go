@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,6 +55,11 @@ func (s *Store) migrate(ctx context.Context) error {
 				return fmt.Errorf("version %d: %w", have+1, err)
 			}
 			have++
+			if have == named {
+				if err := nameIncidents(tx); err != nil {
+					return fmt.Errorf("version %d: %w", have, err)
+				}
+			}
 			return s.dialect.setVersion(tx, have)
 		})
 		if err != nil {
@@ -61,4 +67,52 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// named is the version since which incidents have the names of their alerts in a column.
+const named = 7
+
+// nameIncidents gives open incidents the names of their alerts, which are in JSON, and counts
+// them.
+func nameIncidents(tx *Tx) error {
+	names, err := alertNames(tx)
+	if err != nil {
+		return err
+	}
+	for id, name := range names {
+		if _, err := tx.Exec("update incidents set name = ? where id = ?", name, id); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec("insert into incident_counts (scope, name, opened) select 'alert', name, count(*) from " +
+		"incidents where closed = 0 group by name"); err != nil {
+		return err
+	}
+	_, err = tx.Exec("insert into incident_counts (scope, name, opened) select 'all', '', count(*) from incidents " +
+		"where closed = 0")
+	return err
+}
+
+func alertNames(tx *Tx) (names map[int64]string, err error) {
+	rows, err := tx.Query("select id, alert from incidents where closed = 0")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	names = make(map[int64]string)
+	for rows.Next() {
+		var id int64
+		var text []byte
+		if err := rows.Scan(&id, &text); err != nil {
+			return nil, err
+		}
+		var alert struct {
+			Labels map[string]string `json:"labels"`
+		}
+		if err := json.Unmarshal(text, &alert); err != nil {
+			return nil, fmt.Errorf("incident %d: %w", id, err)
+		}
+		names[id] = alert.Labels["alertname"]
+	}
+	return names, rows.Err()
 }

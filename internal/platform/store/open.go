@@ -101,6 +101,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return fmt.Errorf("store %s: %w%s", s.name, err, room(s.opening.dir))
 	}
+	if err := s.incremental(ctx); err != nil {
+		return fmt.Errorf("store %s: write it anew: %w%s", s.name, err, room(s.opening.dir))
+	}
 	return nil
 }
 

@@ -49,9 +49,11 @@ func private(path string) error {
 }
 
 // dsn asks for a commit that survives a power cut (synchronous=FULL) and for
-// readers that never wait for the writer (WAL).
+// readers that never wait for the writer (WAL). A file that is made gives the room of what is
+// deleted back in small parts.
 func dsn(path string) string {
-	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(ON)"}}
+	q := url.Values{"_pragma": {"auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)",
+		"busy_timeout(5000)", "foreign_keys(ON)", fmt.Sprintf("journal_size_limit(%d)", logKept)}}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 

@@ -32,6 +32,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
+	"github.com/ai-micro-service/upkeep/remediate/retention"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 	"github.com/ai-micro-service/upkeep/remediate/silence"
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
@@ -85,6 +86,7 @@ type App struct {
 	delivery *inbox.Delivery // the same
 
 	scheduler *schedule.Scheduler
+	sweeper   *retention.Sweeper
 
 	reloaded reloadMetrics
 
@@ -171,13 +173,13 @@ const auditAgain = 3 * time.Second
 // cannot be read says nothing, and is read again.
 func (a *App) audit(ctx context.Context) error {
 	for {
-		entries, err := a.journal.Verify(ctx)
+		v, err := a.journal.Verify(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
 			metric.NewGauge(a.registry, journal.Intact()).WithLabelValues().Set(1) // not before it is known
-			a.log.Debug("the journal is unchanged", "entries", entries)
+			a.log.Debug("the journal is unchanged", "entries", v.Entries)
 			return nil
 		case journal.Broken(err):
 			a.log.Error("the journal was changed", "err", err)

@@ -48,6 +48,7 @@ func (a *App) list() []part {
 			run: func(ctx context.Context) error { return a.outbox.Run(ctx) }},
 		{open: a.openAlertmanager, run: a.reconcile},
 		{run: a.sweep},
+		{open: a.openRetention, run: func(ctx context.Context) error { return a.sweeper.Run(ctx) }},
 		{open: a.openEngine, prepare: a.prepareEngine,
 			run: func(ctx context.Context) error { return a.engine.Run(ctx) }},
 		{open: a.openSchedules, prepare: a.prepareSchedules,
@@ -115,6 +116,7 @@ func (a *App) openInbox(context.Context) error {
 	c := a.start
 	a.inbox = inbox.New(inbox.Config{
 		Store: a.store, FlapWindow: c.Engine.Flap, Sources: webhook.Names(), Wake: func() { a.engine.Wake() },
+		Limits: inbox.Limits{All: c.Engine.MaxIncidents, PerAlert: c.Engine.MaxIncidentsPerAlert}, Page: a.page,
 	})
 	a.registry.MustRegister(a.inbox)
 	a.webhook = webhook.New(webhook.Config{
@@ -204,6 +206,7 @@ func (a *App) openNotifications(ctx context.Context) (err error) {
 	}
 	a.outbox = notify.New(notify.Config{
 		Store: a.store, Link: console.NotificationLinks(a.externalURL(), a.signer), Over: a.over,
+		Rate:   notify.Rate{Most: mostMessages, Every: messageEvery},
 		Logger: a.component("notify"), Registerer: a.registry,
 	})
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
+	"github.com/ai-micro-service/upkeep/remediate/retention"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
@@ -40,7 +41,7 @@ func EveryAction() []remediate.Action { return Actions(anyTarget()) }
 func Own() []*collectors.Metric {
 	all := slices.Concat(
 		Process(), scrape.Metrics(), webhook.Metrics(), inbox.Metrics(), journal.Metrics(),
-		engine.Metrics(), schedule.Metrics(), notify.Metrics(), embedded.Metrics(),
+		engine.Metrics(), schedule.Metrics(), notify.Metrics(), retention.Metrics(), embedded.Metrics(),
 	)
 	slices.SortFunc(all, func(a, b *collectors.Metric) int { return strings.Compare(a.Name, b.Name) })
 	return all

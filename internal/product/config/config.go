@@ -37,6 +37,8 @@ type Store struct {
 	URL          string `yaml:"url" doc:"PostgreSQL database: postgres://upkeep@host:5432/upkeep?sslmode=verify-full. Without a password. Several replicas of upkeep share it, and take over each other's runs. Empty: a SQLite file in data_dir, for a single upkeep."`
 	PasswordFile string `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
 	PasswordEnv  string `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+
+	Retention time.Duration `yaml:"retention" default:"400d" min:"1s" doc:"How long the journal, runs, closed incidents, notifications and dead letters are kept. Runs that have not ended, open incidents and what belongs to them stay. The journal verifies from a signed checkpoint on. At least as long as the longest cooldown, breaker_for and approval_lifetime of a policy."`
 }
 
 // Log says what is logged.
@@ -257,6 +259,9 @@ type Engine struct {
 	ResolveAfter      time.Duration `yaml:"resolve_after" default:"5m" min:"1s" doc:"How long an alert must be missing from that list before its incident is closed."`
 	ExpireAfter       time.Duration `yaml:"expire_after" default:"12h" doc:"How long an alert may go without being delivered again before its incident is closed, if its source has no list to query: Grafana, and an Alertmanager without url. Time in which upkeep did not run does not count, and a restart does not reset the time. It must be longer than the source's repeat interval, which is 4h by default in both. 0s: never."`
 	Flap              time.Duration `yaml:"flap" default:"10m" doc:"An alert that fires again within this time is flapping: it is held down before upkeep decides, twice as long each time. 0s: never. If an alert flaps for 10 minutes without outlasting its hold-down, people are notified once."`
+
+	MaxIncidents         int `yaml:"max_incidents" default:"10000" min:"1" doc:"Maximum number of open incidents. Alerts beyond it are answered 503 and taken in when their senders repeat them and others have closed; people are notified once."`
+	MaxIncidentsPerAlert int `yaml:"max_incidents_per_alert" default:"2000" min:"1" doc:"Maximum number of open incidents of one alert name, in the same way."`
 }
 
 // Known are the names that a configuration may use.

@@ -28,6 +28,10 @@ func TestWrongPolicies(t *testing.T) {
 			`f:3: policy "p" has both steps and action; action was expected within a step`},
 		{"steps and mode", onePolicy("match: ['a=b'], mode: ask, steps: [{action: redis/bgsave}]"),
 			`f:3: policy "p" has both steps and mode; mode was expected within a step`},
+		{"a retention below a cooldown", onePolicy("match: ['a=b'], action: redis/bgsave, cooldown: 3d") +
+			"store: {retention: 2d}\n", `store.retention is 2d and cooldown of policy "p" is 3d`},
+		{"a retention below flapping", target + "store: {retention: 1m}\n",
+			`f:2: store.retention is 1m and engine.flap is 10m`},
 		{"no step", onePolicy("match: ['a=b'], steps: []"), `f:3: policy "p" has no step; at least one was expected`},
 		{"a matcher in UTF-8 without its value", onePolicy(`match: ['"my.label"'], action: redis/bgsave`),
 			`f:3: match "\"my.label\"" does not parse`},

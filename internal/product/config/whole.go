@@ -7,11 +7,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // whole checks what no single key can tell.
@@ -40,6 +43,35 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 	d.policies(c, n)
 	d.schedules(c, n)
 	d.notify(c, n)
+	d.retention(c, n)
+}
+
+// retention checks that the runs are kept that policies look back to.
+func (d *decoder) retention(c *Config, n *yaml.Node) {
+	look := func(of string, t remediate.Terms) {
+		key, most := "cooldown", t.Cooldown
+		if t.BreakerFor > most {
+			key, most = "breaker_for", t.BreakerFor
+		}
+		if t.Answer > most {
+			key, most = "approval_lifetime", t.Answer
+		}
+		if most > c.Store.Retention {
+			d.fault(at(n, "store", "retention"), "store.retention is %s and %s of %s is %s, which looks back to runs; "+
+				"a longer retention was expected", model.Duration(c.Store.Retention), key, of, model.Duration(most))
+		}
+	}
+	for _, p := range c.Policies {
+		look("policy "+strconv.Quote(p.Name), p.Terms)
+	}
+	for _, s := range c.Schedules {
+		look("schedule "+strconv.Quote(s.Name), s.Terms)
+	}
+	if c.Engine.Flap > c.Store.Retention {
+		d.fault(at(n, "store", "retention"), "store.retention is %s and engine.flap is %s, which looks back to "+
+			"incidents; a longer retention was expected", model.Duration(c.Store.Retention),
+			model.Duration(c.Engine.Flap))
+	}
 }
 
 // elsewhere checks where the store, Prometheus, Alertmanager and Grafana are.

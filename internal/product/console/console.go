@@ -137,17 +137,16 @@ type Line struct {
 }
 
 func (c *Console) runs(g *gin.Context) {
-	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
-	if err != nil || n < 1 || n > 1000 {
-		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+	before, n, ok := c.part(g, "before")
+	if !ok {
 		return
 	}
-	lines, err := c.lines(g.Request.Context(), n)
+	lines, err := c.lines(g.Request.Context(), before, n)
 	c.answer(g, http.StatusOK, lines, err)
 }
 
-func (c *Console) lines(ctx context.Context, n int) ([]Line, error) {
-	runs, err := c.Journal.Recent(ctx, n)
+func (c *Console) lines(ctx context.Context, before int64, n int) ([]Line, error) {
+	runs, err := c.Journal.Recent(ctx, before, n)
 	lines := make([]Line, len(runs))
 	for i, run := range runs {
 		lines[i] = Line{run, c.lowers(run.Request)}
@@ -164,6 +163,21 @@ func (c *Console) lowers(r remediate.Request) string {
 		}
 	}
 	return ""
+}
+
+// part reads which part of a list is asked for: from which number on, and how many at most. An
+// answer that has as many goes on with the number of its last.
+func (c *Console) part(g *gin.Context, name string) (from int64, n int, ok bool) {
+	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
+	if err != nil || n < 1 || n > 1000 {
+		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		return 0, 0, false
+	}
+	if from, err = strconv.ParseInt(cmp.Or(g.Query(name), "0"), 10, 64); err != nil || from < 0 {
+		c.answer(g, 0, nil, badRequest(name+": want the number of the last one of the part before"))
+		return 0, 0, false
+	}
+	return from, n, true
 }
 
 // A statusError is an error that has its status.

@@ -42,13 +42,13 @@ func TestFormerStore(t *testing.T) {
 		}
 	})
 	j := journal.New(journal.Config{Store: s})
-	if n, err := j.Verify(t.Context()); err != nil || n != 58 {
-		t.Errorf("Verify: %d entries, %v", n, err)
+	if n, err := j.Verify(t.Context()); err != nil || n.Entries != 58 {
+		t.Errorf("Verify: %+v, %v", n, err)
 	}
 	if k, err := console.Replay(t.Context(), j); err != nil || k.Cases != 22 || len(k.Wrong) != 0 {
 		t.Errorf("Replay: %+v, %v", k, err)
 	}
-	runs, err := j.Recent(t.Context(), 100)
+	runs, err := j.Recent(t.Context(), 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}

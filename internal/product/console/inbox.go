@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,13 +12,33 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-func (c *Console) deadLetters(g *gin.Context) {
-	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
-	if err != nil || n < 1 || n > 1000 {
-		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+func (c *Console) incidents(g *gin.Context) {
+	after, n, ok := c.part(g, "after")
+	if !ok {
 		return
 	}
-	all, err := c.Inbox.DeadLetters(g.Request.Context(), n)
+	all, err := c.Inbox.Incidents(g.Request.Context(), after, n)
+	c.answer(g, http.StatusOK, all, err)
+}
+
+func (c *Console) log(g *gin.Context) {
+	before, n, ok := c.part(g, "before")
+	if !ok {
+		return
+	}
+	all, err := c.Journal.Log(g.Request.Context(), before, n)
+	if all == nil {
+		all = []remediate.Entry{} // a list in JSON too
+	}
+	c.answer(g, http.StatusOK, all, err)
+}
+
+func (c *Console) deadLetters(g *gin.Context) {
+	before, n, ok := c.part(g, "before")
+	if !ok {
+		return
+	}
+	all, err := c.Inbox.DeadLetters(g.Request.Context(), before, n)
 	if all == nil {
 		all = []remediate.DeadLetter{} // a list in JSON too
 	}

@@ -29,6 +29,8 @@ type view struct {
 	identity string // who looks
 	targets  []targetView
 	runs     []Line
+
+	after, before int64 // the parts of incidents and of runs that are shown
 }
 
 // A targetView is one target with the collectors that ask it.
@@ -42,8 +44,14 @@ func (c *Console) page(g *gin.Context) {
 	id, _ := web.Identity(g)
 	v := view{now: time.Now(), identity: id.String()}
 	var err error
-	if v.Status, err = c.now(g.Request.Context()); err == nil {
-		v.runs, err = c.lines(g.Request.Context(), pageRuns)
+	for name, into := range map[string]*int64{"after": &v.after, "before": &v.before} {
+		if *into, err = strconv.ParseInt(cmp.Or(g.Query(name), "0"), 10, 64); err != nil || *into < 0 {
+			http.Error(g.Writer, name+": want a number", http.StatusBadRequest)
+			return
+		}
+	}
+	if v.Status, err = c.now(g.Request.Context(), v.after); err == nil {
+		v.runs, err = c.lines(g.Request.Context(), v.before, pageRuns)
 	}
 	if err != nil {
 		c.Logger.Error("page broke", "err", err)
@@ -59,8 +67,8 @@ func (c *Console) page(g *gin.Context) {
 
 func (v view) document() Node {
 	title := "upkeep"
-	if n := len(v.Incidents); n > 0 {
-		title += " (" + strconv.Itoa(n) + ")"
+	if v.Open > 0 {
+		title += " (" + strconv.FormatInt(v.Open, 10) + ")"
 	}
 	return Doctype(HTML(Lang("en"),
 		Head(
@@ -120,9 +128,27 @@ func (v view) ask(r remediate.Run) Node {
 }
 
 func (v view) fires() Node {
-	if len(v.Incidents) == 0 {
+	if len(v.Incidents) == 0 && v.after == 0 {
 		return P(Class("good"), Text("Nothing. All is well."))
 	}
+	shown := strconv.Itoa(len(v.Incidents)) + " of " + strconv.FormatInt(v.Open, 10) + " open incidents are shown. "
+	return Group{If(v.after > 0 || v.Open > int64(len(v.Incidents)), P(Class("soft"), Text(shown), v.parts())),
+		v.firing()}
+}
+
+// parts leads to the other parts of the incidents.
+func (v view) parts() Node {
+	var links Group
+	if v.after > 0 {
+		links = append(links, A(Href("/"), Text("the first")), Text(" "))
+	}
+	if len(v.Incidents) == maxFiring {
+		links = append(links, A(Href("/?after="+strconv.FormatInt(v.Incidents[maxFiring-1].ID, 10)), Text("the next")))
+	}
+	return links
+}
+
+func (v view) firing() Node {
 	return table([]string{"alert", "severity", "on", "summary", "since"},
 		Map(v.Incidents, func(e remediate.Incident) Node {
 			name := Strong(Class("bad"), Text(e.Name()))
@@ -143,6 +169,17 @@ func (v view) effects() Node {
 	if len(v.runs) == 0 {
 		return P(Class("soft"), Text("None yet."))
 	}
+	var links Group
+	if v.before > 0 {
+		links = append(links, A(Href("/"), Text("the newest")), Text(" "))
+	}
+	if len(v.runs) == pageRuns {
+		links = append(links, A(Href("/?before="+strconv.FormatInt(v.runs[pageRuns-1].ID, 10)), Text("older ones")))
+	}
+	return Group{v.outcomes(), P(links)}
+}
+
+func (v view) outcomes() Node {
 	return table([]string{"run", "action", "on", "state", "before → after", "why", "changed"},
 		Map(v.runs, func(r Line) Node {
 			return Tr(

@@ -217,19 +217,29 @@ func (c *Console) reset(g *gin.Context, say func(ctx context.Context, policy, by
 
 // A Check is what reading the whole journal has shown.
 type Check struct {
-	Entries int64    `json:"entries"`         // that are what was written
-	Cases   int64    `json:"cases,omitempty"` // that were decided again
-	Wrong   []string `json:"wrong,omitempty"` // what is not as it was written or decided
+	Entries int64 `json:"entries"`           // that are what was written
+	Deleted int64 `json:"deleted,omitempty"` // that retention has deleted
+
+	Checkpoint *journal.Checkpoint `json:"checkpoint,omitempty"` // the newest that replaces them
+
+	Cases int64    `json:"cases,omitempty"` // that were decided again
+	Wrong []string `json:"wrong,omitempty"` // what is not as it was written or decided
 }
 
 func (c *Console) verify(g *gin.Context) {
-	n, err := c.Journal.Verify(g.Request.Context())
-	k := Check{Entries: n}
-	if err != nil && g.Request.Context().Err() == nil {
+	k, err := Verify(g.Request.Context(), c.Journal)
+	c.answer(g, http.StatusOK, k, err)
+}
+
+// Verify reads a whole journal and says what is wrong with it.
+func Verify(ctx context.Context, j *journal.Journal) (Check, error) {
+	v, err := j.Verify(ctx)
+	k := Check{Entries: v.Entries, Deleted: v.Deleted, Checkpoint: v.Checkpoint}
+	if err != nil && ctx.Err() == nil {
 		k.Wrong = append(k.Wrong, err.Error())
 		err = nil
 	}
-	c.answer(g, http.StatusOK, k, err)
+	return k, err
 }
 
 func (c *Console) replay(g *gin.Context) {

@@ -19,12 +19,15 @@ func (c *Console) Routes() []web.Route {
 			Handler: style},
 
 		web.Get(Prefix+"/status", access.View, "what fires, waits and is paused; the collectors", c.status),
-		web.Get(Prefix+"/runs", access.View, "the last runs", c.runs),
+		web.Get(Prefix+"/incidents", access.View, "open incidents, the oldest first; limit, after", c.incidents),
+		web.Get(Prefix+"/runs", access.View, "the last runs; limit, before", c.runs),
 		web.Get(Prefix+"/runs/:id", access.View, "one run with its journal entries", c.run),
 		web.Get(Prefix+"/pauses", access.View, "the pauses", c.pauses),
 		web.Get(Prefix+"/schedules", access.View, "the next and last occurrences", c.schedules),
 		web.Get(Prefix+"/policies", access.View, "the policies with their state and results", c.policies),
-		web.Get(Prefix+"/dead_letters", access.Operate, "deliveries that could not be parsed", c.deadLetters),
+		web.Get(Prefix+"/journal", access.View, "the last entries of the journal; limit, before", c.log),
+		web.Get(Prefix+"/dead_letters", access.Operate, "deliveries that could not be parsed; limit, before",
+			c.deadLetters),
 		web.Get(Prefix+"/dead_letters/:id", access.Operate, "one of them with its body, which may have secrets in it",
 			c.deadLetter),
 

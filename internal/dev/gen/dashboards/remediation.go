@@ -102,6 +102,14 @@ func inAndOut(l *layout, limit map[string]float64) {
 	l.add(8, 8, graph("Notifications", "Per hour, by result of each attempt.", "short", levels(),
 		line{"sum by (notifier, kind, result) (increase(upkeep_notifications_total[1h]))",
 			"{{notifier}} {{kind}} {{result}}"}))
+	l.add(8, 8, graph("Refused alerts", "Per hour, by name: too many incidents are open. Their deliveries are "+
+		"answered 503.", "short", levels(),
+		line{"sum by (alertname) (increase(upkeep_inbox_alerts_refused_total[1h]))", "{{alertname}}"}))
+	l.add(8, 8, graph("Size of the store", "Journal, runs, incidents, notifications and dead letters.", "bytes",
+		levels(from(limit["UpkeepStoreLarge"], "red")), line{once("upkeep_store_size_bytes"), "size"}))
+	l.add(8, 8, graph("Age of the store", "Oldest journal entry whose run and incident have ended; overdue is what "+
+		"store.retention should have deleted.", "s", levels(), line{once("upkeep_store_age_seconds"), "age"},
+		line{once("upkeep_store_overdue_seconds"), "overdue"}))
 	l.add(4, 8, stat("Dead letters", "Payloads that could not be parsed: upkeep inbox lists them.", "short",
 		levels(from(1, "orange")),
 		once("upkeep_inbox_dead_letters")))

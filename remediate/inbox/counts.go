@@ -1,0 +1,158 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
+)
+
+// A ledger counts the incidents that one write opens and closes. The counts are in the store, so
+// that neither a page nor a scrape counts incidents.
+type ledger struct {
+	tx      *store.Tx
+	limits  Limits
+	loaded  map[string]int64 // how many were open for an alert before this write
+	all     int64            // how many in all; -1 where it was not read
+	changes map[string]int64
+	change  int64 // of all
+}
+
+func (i *Inbox) newLedger(tx *store.Tx) *ledger {
+	return &ledger{tx: tx, limits: i.config.Limits, all: -1, loaded: make(map[string]int64),
+		changes: make(map[string]int64)}
+}
+
+// room returns "" where one more incident of an alert may open, or which limit is reached.
+func (l *ledger) room(name string) (why string, err error) {
+	if _, known := l.loaded[name]; !known || l.all < 0 {
+		if err := l.load(name); err != nil {
+			return "", err
+		}
+	}
+	switch {
+	case l.loaded[name]+l.changes[name] >= int64(l.limits.PerAlert):
+		return fmt.Sprintf("%d incidents of the alert %q are open (engine.max_incidents_per_alert)", l.limits.PerAlert,
+			clipped(name)), nil
+	case l.all+l.change >= int64(l.limits.All):
+		return fmt.Sprintf("%d incidents are open (engine.max_incidents)", l.limits.All), nil
+	}
+	return "", nil
+}
+
+func (l *ledger) load(name string) (err error) {
+	rows, err := l.tx.Query("select scope, opened from incident_counts where scope = 'all' and name = '' or "+
+		"scope = 'alert' and name = ?", name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	l.all, l.loaded[name] = 0, 0
+	for rows.Next() {
+		var scope string
+		var n int64
+		if err := rows.Scan(&scope, &n); err != nil {
+			return err
+		}
+		if scope == "all" {
+			l.all = n
+		} else {
+			l.loaded[name] = n
+		}
+	}
+	return rows.Err()
+}
+
+// add notes that an incident of an alert opened (1) or closed (-1).
+func (l *ledger) add(name string, n int64) {
+	l.changes[name] += n
+	l.change += n
+}
+
+// write keeps the counts. It is the last that a write does.
+func (l *ledger) write() error {
+	for _, name := range slices.Sorted(maps.Keys(l.changes)) {
+		if l.changes[name] == 0 {
+			continue
+		}
+		if err := l.keep("alert", name, l.changes[name]); err != nil {
+			return err
+		}
+		if l.changes[name] > 0 {
+			continue
+		}
+		if _, err := l.tx.Exec("delete from incident_counts where scope = 'alert' and name = ? and opened <= 0",
+			name); err != nil {
+			return err
+		}
+	}
+	if l.change == 0 {
+		return nil
+	}
+	return l.keep("all", "", l.change)
+}
+
+func (l *ledger) keep(scope, name string, n int64) error {
+	_, err := l.tx.Exec("insert into incident_counts (scope, name, opened) values (?, ?, ?) on conflict (scope, name) "+
+		"do update set opened = incident_counts.opened + excluded.opened", scope, name, n)
+	return err
+}
+
+// Open returns how many incidents are open.
+func (i *Inbox) Open(ctx context.Context) (n int64, err error) {
+	err = i.one(ctx, &n, "select opened from incident_counts where scope = 'all' and name = ''")
+	return n, err
+}
+
+const (
+	// shownNames is how many alerts are counted one by one: an alert's name may be made up by
+	// who sends it.
+	shownNames = 50
+
+	// shownName is how many bytes of a name are shown.
+	shownName = 128
+
+	// others is the name under which the rest is counted.
+	others = "other"
+)
+
+// clipped is a name that is not longer than shown.
+func clipped(name string) string {
+	if len(name) <= shownName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:shownName], "") + "…"
+}
+
+// openByName returns how many incidents are open of those alerts that have the most, and of all
+// others together.
+func (i *Inbox) openByName(ctx context.Context) (counts map[string]int64, err error) {
+	all, err := i.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := i.store.Query(ctx, "select name, opened from incident_counts where scope = 'alert' order by opened "+
+		"desc, name desc limit ?", shownNames)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	counts = make(map[string]int64)
+	for rows.Next() {
+		var name string
+		var n int64
+		if err := rows.Scan(&name, &n); err != nil {
+			return nil, err
+		}
+		counts[clipped(name)] += n
+		all -= n
+	}
+	if all > 0 {
+		counts[others] += all
+	}
+	return counts, rows.Err()
+}

@@ -1,0 +1,83 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// pruneAtOnce is how many notifications are looked at in one write.
+const pruneAtOnce = 200
+
+// Prune deletes a part of the notifications from before a moment, those after a number, with how
+// they were delivered. It returns where the next part begins, and whether it was the last. What
+// may still be delivered stays, what stays says so (its run or its incident is kept), and so does the
+// newest, so that no number is given twice.
+func (o *Outbox) Prune(ctx context.Context, before time.Time, after int64,
+	stays func(tx *store.Tx, n remediate.Notification) (bool, error)) (next int64, done bool, err error) {
+	err = o.config.Store.Write(ctx, func(tx *store.Tx) error {
+		next, done = after, false
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
+		if pending := now.Add(-keepFor - noteEach); before.After(pending) {
+			before = pending
+		}
+		all, err := oldest(tx, before, after)
+		if err != nil {
+			return err
+		}
+		done = len(all) < pruneAtOnce
+		for _, n := range all {
+			next = n.ID
+			kept, err := stays(tx, n)
+			if err != nil {
+				return err
+			}
+			if kept {
+				continue
+			}
+			for _, query := range []string{"delete from deliveries where notification = ?",
+				"delete from notifications where id = ?"} {
+				if _, err := tx.Exec(query, n.ID); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return after, false, fmt.Errorf("delete old notifications: %w", err)
+	}
+	return next, done, nil
+}
+
+// oldest reads a part of the old notifications.
+func oldest(tx *store.Tx, before time.Time, after int64) (all []remediate.Notification, err error) {
+	rows, err := tx.Query("select id, notification from notifications where id > ? and created < ? and id < "+
+		"(select max(id) from notifications) order by id limit ?", after, store.Millis(before), pruneAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id int64
+		var text []byte
+		if err := rows.Scan(&id, &text); err != nil {
+			return nil, err
+		}
+		var n remediate.Notification
+		if err := json.Unmarshal(text, &n); err != nil {
+			return nil, fmt.Errorf("notification %d: %w", id, err)
+		}
+		n.ID = id
+		all = append(all, n)
+	}
+	return all, rows.Err()
+}
