@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 )
@@ -106,26 +105,6 @@ func (l *ledger) keep(scope, name string, n int64) error {
 func (i *Inbox) Open(ctx context.Context) (n int64, err error) {
 	err = i.one(ctx, &n, "select opened from incident_counts where scope = 'all' and name = ''")
 	return n, err
-}
-
-const (
-	// shownNames is how many alerts are counted one by one: an alert's name may be made up by
-	// who sends it.
-	shownNames = 50
-
-	// shownName is how many bytes of a name are shown.
-	shownName = 128
-
-	// others is the name under which the rest is counted.
-	others = "other"
-)
-
-// clipped is a name that is not longer than shown.
-func clipped(name string) string {
-	if len(name) <= shownName {
-		return name
-	}
-	return strings.ToValidUTF8(name[:shownName], "") + "…"
 }
 
 // openByName returns how many incidents are open of those alerts that have the most, and of all

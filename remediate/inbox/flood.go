@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -61,34 +60,10 @@ func (i *Inbox) flood(tx *store.Tx, t turned, now time.Time) error {
 		Title: "Too many alerts: upkeep takes no more of them",
 		Text: t.why + ". Further alerts are answered 503, so that their senders repeat them, and are taken in when " +
 			"incidents have closed. upkeep inbox lists the open ones; upkeep_inbox_alerts_refused_total counts the " +
-			"alerts that found no room, by their names. You are notified once, until every alert has found room for an " +
-			"hour.",
+			"alerts that found no room, by their names. You are notified once, until every alert has found room for " +
+			"an hour.",
 		Labels: map[string]string{"alertname": clipped(t.name)},
 	})
-}
-
-// names are those that counters know; more of them are counted as others.
-type names struct {
-	mu  sync.Mutex
-	all map[string]bool
-}
-
-// of returns the name under which an alert is counted.
-func (n *names) of(name string) string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	name = clipped(name)
-	if n.all[name] {
-		return name
-	}
-	if len(n.all) >= shownNames {
-		return others
-	}
-	if n.all == nil {
-		n.all = make(map[string]bool)
-	}
-	n.all[name] = true
-	return name
 }
 
 // count counts alerts that found no room.

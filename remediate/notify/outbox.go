@@ -151,3 +151,6 @@ func (o *Outbox) message(notifications []remediate.Notification) Message {
 func (o *Outbox) count(n Named, notification remediate.Notification, result string) {
 	o.total.WithLabelValues(n.Name, string(notification.Kind), result).Inc()
 }
+
+// ends is the name under which the delivered ends of a notifier are stored.
+func ends(name string) string { return name + ", ends" }

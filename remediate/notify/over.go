@@ -16,9 +16,6 @@ type Closer interface {
 	Close(ctx context.Context, n Item) error
 }
 
-// ends is the name under which the delivered ends of a notifier are stored.
-func ends(name string) string { return name + ", ends" }
-
 // over tells a notifier that keeps incidents which of them are over: the run of a notification
 // has ended, or the alert of a page fires no more. It looks at what is, and so misses no
 // way in which a run can end.

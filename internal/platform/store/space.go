@@ -8,14 +8,9 @@ import (
 	"path/filepath"
 )
 
-const (
-	// logKept is how large SQLite's log stays after a checkpoint: a burst makes it larger.
-	logKept = 4 << 20
-
-	// pagesAtOnce is how many pages of SQLite, of 4 KiB, are given back in one write: a
-	// delivery waits no longer for it than for another delivery.
-	pagesAtOnce = 256
-)
+// pagesAtOnce is how many pages of SQLite, of 4 KiB, are given back in one write: a
+// delivery waits no longer for it than for another delivery.
+const pagesAtOnce = 256
 
 // Size returns how many bytes the store has on its disk.
 func (s *Store) Size(ctx context.Context) (bytes int64, err error) {

@@ -65,9 +65,9 @@ func TestCountsOfFormerStore(t *testing.T) {
 		for query, want := range map[string][]string{
 			"select scope || ' ' || name || ' ' || opened from incident_counts order by scope, name": {"alert A0 2",
 				"alert A1 1", "all  3"},
-			"select outcome || ' ' || ended from policy_ends order by outcome": {"failed 1", "resolved 2"},
+			"select outcome || ' ' || ended from policy_ends order by outcome":      {"failed 1", "resolved 2"},
 			"select acted || ' ' || resolving || ' ' || came_back from policy_sums": {"3 1000 2"},
-			"select name from incidents where id = 2":                              {"A0"},
+			"select name from incidents where id = 2":                               {"A0"},
 		} {
 			if diff := cmp.Diff(want, read[string](t, s, query)); diff != "" {
 				t.Errorf("%s:\n%s", query, diff)

@@ -48,6 +48,9 @@ func private(path string) error {
 	return errors.Join(f.Close(), files.Restrict(path, path+"-wal", path+"-shm", path+"-journal"))
 }
 
+// logKept is how large SQLite's log stays after a checkpoint: a burst makes it larger.
+const logKept = 4 << 20
+
 // dsn asks for a commit that survives a power cut (synchronous=FULL) and for
 // readers that never wait for the writer (WAL). A file that is made gives the room of what is
 // deleted back in small parts.
