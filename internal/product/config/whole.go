@@ -53,8 +53,8 @@ func (d *decoder) retention(c *Config, n *yaml.Node) {
 		if t.BreakerFor > most {
 			key, most = "breaker_for", t.BreakerFor
 		}
-		if t.Answer > most {
-			key, most = "approval_lifetime", t.Answer
+		if t.ApprovalLifetime > most {
+			key, most = "approval_lifetime", t.ApprovalLifetime
 		}
 		if most > c.Store.Retention {
 			d.fault(at(n, "store", "retention"), "store.retention is %s and %s of %s is %s, which looks back to runs; "+
