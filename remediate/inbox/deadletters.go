@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
-	"net/netip"
-	"strings"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -53,21 +50,6 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 	return nil
 }
 
-// sender names who has sent a dead letter: a source on a machine, or on a network of IPv6, of
-// which one machine has many addresses.
-func sender(l remediate.DeadLetter) string {
-	host, _, err := net.SplitHostPort(l.Remote)
-	if err != nil {
-		host = l.Remote
-	}
-	if at, err := netip.ParseAddr(host); err == nil && at.Is6() && !at.Is4In6() {
-		if network, err := at.WithZone("").Prefix(64); err == nil {
-			host = network.String()
-		}
-	}
-	return text(l.Source + " " + host)
-}
-
 // makeRoom deletes the oldest dead letters of a sender that has too many, and where there are
 // too many in all, the oldest of the sender that has the most: one sender pushes out only its own.
 func makeRoom(tx *store.Tx, from string) error {
@@ -95,12 +77,6 @@ func newest(tx *store.Tx) (id int64, err error) {
 		}
 	}
 	return id, rows.Err()
-}
-
-// text makes what somebody sent fit for every database.
-func text(s string) string {
-	s = s[:min(len(s), maxError)]
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }
 
 // DeadLetters returns the newest n dead letters, the newest first, without their bodies: those

@@ -3,6 +3,9 @@ package inbox
 import (
 	"crypto/sha256"
 	"fmt"
+	"net"
+	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -44,4 +47,25 @@ func (r *recentDeadLetters) put(sum [sha256.Size]byte, id int64) {
 		r.ids = make(map[[sha256.Size]byte]int64) // older ones may be there twice
 	}
 	r.ids[sum] = id
+}
+
+// sender names who has sent a dead letter: a source on a machine, or on a network of IPv6, of
+// which one machine has many addresses.
+func sender(l remediate.DeadLetter) string {
+	host, _, err := net.SplitHostPort(l.Remote)
+	if err != nil {
+		host = l.Remote
+	}
+	if at, err := netip.ParseAddr(host); err == nil && at.Is6() && !at.Is4In6() {
+		if network, err := at.WithZone("").Prefix(64); err == nil {
+			host = network.String()
+		}
+	}
+	return text(l.Source + " " + host)
+}
+
+// text makes what somebody sent fit for every database.
+func text(s string) string {
+	s = s[:min(len(s), maxError)]
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }
