@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -99,39 +98,4 @@ func (l *ledger) keep(scope, name string, n int64) error {
 	_, err := l.tx.Exec("insert into incident_counts (scope, name, opened) values (?, ?, ?) on conflict (scope, name) "+
 		"do update set opened = incident_counts.opened + excluded.opened", scope, name, n)
 	return err
-}
-
-// Open returns how many incidents are open.
-func (i *Inbox) Open(ctx context.Context) (n int64, err error) {
-	err = i.one(ctx, &n, "select opened from incident_counts where scope = 'all' and name = ''")
-	return n, err
-}
-
-// openByName returns how many incidents are open of those alerts that have the most, and of all
-// others together.
-func (i *Inbox) openByName(ctx context.Context) (counts map[string]int64, err error) {
-	all, err := i.Open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := i.store.Query(ctx, "select name, opened from incident_counts where scope = 'alert' order by opened "+
-		"desc, name desc limit ?", shownNames)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	counts = make(map[string]int64)
-	for rows.Next() {
-		var name string
-		var n int64
-		if err := rows.Scan(&name, &n); err != nil {
-			return nil, err
-		}
-		counts[clipped(name)] += n
-		all -= n
-	}
-	if all > 0 {
-		counts[others] += all
-	}
-	return counts, rows.Err()
 }
