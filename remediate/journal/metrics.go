@@ -105,5 +105,10 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 		select 1 from runs n where n.subject = r.subject and n.action = r.action and n.policy = r.policy and n.id > r.id
 		and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
 		resolved, comeBack.Milliseconds())
-	j.sums(ctx, ch, replicas(), "select count(*) from instances where expires > ?", store.Millis(j.now()))
+	now, err := j.outsideClock(ctx)
+	if err != nil {
+		ch <- metric.Unknown(replicas(), err)
+		return
+	}
+	j.sums(ctx, ch, replicas(), "select count(*) from instances where expires > ?", store.Millis(now))
 }
