@@ -12,6 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
@@ -37,6 +38,8 @@ func (a *App) routes() []web.Route {
 			say(g, http.StatusOK, "upkeep is healthy")
 		}),
 		health("/-/ready", "whether alerts can be taken", a.ready),
+		{Methods: []string{http.MethodGet}, Path: console.ProofPath, Open: true,
+			Doc: "shows a command on the same machine that this upkeep knows the admin token", Handler: a.prove},
 	}
 	for _, s := range webhook.Sources() {
 		all = append(all, a.receive(s))
