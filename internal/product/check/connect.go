@@ -93,7 +93,8 @@ func (v visit) docker(ctx context.Context, d *target.Docker) {
 }
 
 func (v visit) prometheus(ctx context.Context, base string) {
-	server := prom.Prometheus{URL: base}
+	p := v.config.Prometheus
+	server := prom.Prometheus{URL: base, Client: prom.LoggedIn(p.User, p.Password(), base)}
 	version, err := server.Version(ctx)
 	if err != nil {
 		v.unreachable(ctx, "", err)
@@ -142,7 +143,8 @@ func (v visit) prometheus(ctx context.Context, base string) {
 }
 
 func (v visit) alertmanager(ctx context.Context, base string) {
-	server := prom.Alertmanager{URL: base}
+	am := v.config.Alertmanager
+	server := prom.Alertmanager{URL: base, Client: prom.LoggedIn(am.User, am.Password(), base)}
 	version, err := server.Version(ctx)
 	if err != nil {
 		v.unreachable(ctx, "", err)
