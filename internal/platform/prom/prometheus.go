@@ -76,25 +76,6 @@ func (p Prometheus) Version(ctx context.Context) (version string, err error) {
 	return version, nil
 }
 
-// Alerts returns the names of the alerting rules that the server evaluates.
-func (p Prometheus) Alerts(ctx context.Context) (names []string, err error) {
-	err = p.ask(ctx, question{http.MethodGet, "rules", listingLimit}, func(ctx context.Context, a promv1.API) error {
-		rules, err := a.Rules(ctx, nil)
-		for _, g := range rules.Groups {
-			for _, r := range g.Rules {
-				if alert, ok := r.(promv1.AlertingRule); ok {
-					names = append(names, alert.Name)
-				}
-			}
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
-	}
-	return names, nil
-}
-
 // Rules returns the alerting rules that the server evaluates.
 func (p Prometheus) Rules(ctx context.Context) (all []remediate.Rule, err error) {
 	err = p.ask(ctx, question{http.MethodGet, "rules", listingLimit}, func(ctx context.Context, a promv1.API) error {

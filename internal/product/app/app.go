@@ -199,7 +199,7 @@ func (a *App) alertmanager() (inbox.Alertmanager, bool) {
 	am := inbox.Alertmanager{
 		URLs: c.All(), Receiver: c.Receiver, Source: remediate.SourceAlertmanager,
 		Client: prom.LoggedIn(c.User, c.Password(), c.All()...),
-		Every: a.start.Engine.ReconcileInterval, Absent: a.start.Engine.ResolveAfter,
+		Every:  a.start.Engine.ReconcileInterval, Absent: a.start.Engine.ResolveAfter,
 		Hurry: a.hurry, Logger: a.log.With("component", "inbox"),
 	}
 	if a.embedded != nil {
