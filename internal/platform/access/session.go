@@ -24,6 +24,7 @@ const (
 
 	maxCookie = 1 << 10
 	maxLinks  = 100
+	ownLinks  = 5 // of one identity; a further one takes the place of its oldest, so that no one uses up those of others
 )
 
 // A ticket is what a cookie holds, signed.
@@ -150,6 +151,7 @@ func (g *Guard) Once(id Identity) (code string, until time.Time, err error) {
 			delete(l.all, sum)
 		}
 	}
+	l.makeRoom(id)
 	if len(l.all) >= maxLinks {
 		return "", until, errors.New("too many login links are unused; wait until they expire")
 	}

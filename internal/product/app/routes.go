@@ -103,7 +103,7 @@ func (a *App) embeddedRoutes() []web.Route {
 	query.Methods = append(query.Methods, http.MethodPost) // a query may be long
 	query.Pool, query.Body, query.Time = web.Queries(), 1<<20, embedded.QueryTimeout
 	all := []web.Route{query}
-	alertmanager := gin.WrapH(a.embedded.Alertmanager())
+	alertmanager := gin.WrapH(embedded.Frugal(a.embedded.Alertmanager()))
 	for _, path := range []string{"/status", "/receivers", "/alerts", "/alerts/groups", "/silences", "/silence/:id"} {
 		all = append(all, web.Get("/api/v2"+path, access.View, "the stock API of Alertmanager", alertmanager))
 	}

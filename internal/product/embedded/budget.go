@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -66,6 +67,14 @@ func (b *budgeted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.busy(w)
 		return
 	}
+	if err := frugalText(r, "query", "match[]"); err != nil {
+		answerError(w, http.StatusBadRequest, "bad_data", err.Error())
+		return
+	}
+	if b.steps < OperateBudget.limits().steps && strings.HasSuffix(r.URL.Path, "/read") {
+		answerError(w, http.StatusForbidden, "bad_data", "remote read needs the role operate")
+		return
+	}
 	ctx, cancel := context.WithTimeoutCause(r.Context(), b.timeout,
 		fmt.Errorf("the query took longer than %s", b.timeout))
 	defer cancel()
@@ -84,14 +93,18 @@ func (b *budgeted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // lastWrite is how long a client may take to read an answer.
 const lastWrite = 10 * time.Second
 
-// busy answers in the form of the stock API.
 func (b *budgeted) busy(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Retry-After", "1")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": "unavailable", // the client hung up
-		"error": fmt.Sprintf("more than %d queries wait for their turn, or one waited for longer than %s", b.waiting,
-			b.timeout)})
+	answerError(w, http.StatusServiceUnavailable, "unavailable", fmt.Sprintf("more than %d queries wait for their turn, "+
+		"or one waited for longer than %s", b.waiting, b.timeout))
+}
+
+// answerError answers in the form of the stock API.
+func answerError(w http.ResponseWriter, status int, kind, why string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": kind, // the client may have hung up
+		"error": why})
 }
 
 // A frugal engine refuses queries whose subqueries have more steps than the budget allows: the
