@@ -85,7 +85,7 @@ type browserRequest struct {
 	shared             bool // other sites may read the answer
 }
 
-// elsewhere serves pages of other sites, and stands before an upkeep to see what a browser
+// elsewhere serves pages of other sites, and is a proxy before an upkeep that sees what a browser
 // sends there. The pages follow one another.
 type elsewhere struct {
 	session *http.Cookie

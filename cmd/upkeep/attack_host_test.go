@@ -246,7 +246,7 @@ func TestAttackByALog(t *testing.T) {
 	f.stop(t)
 }
 
-// L5: whoever may write to the folder of an export makes it write nowhere else.
+// L5: what others have put into the folder of an export does not make it write elsewhere.
 func TestAttackOnExport(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "victim")
 	write(t, outside, "untouched")

@@ -123,13 +123,6 @@ func answer(res *http.Response, out any, people bool) error {
 	return nil
 }
 
-// A login is what a command shows to a running upkeep.
-type login struct {
-	token string
-	hint  string // what to do where it is refused
-	file  string // of the upkeep on this machine, where the token is from there; else ""
-}
-
 // login returns what the client shows.
 func (c *client) login(base string) (login, error) {
 	if c.tokenFile != "" {

@@ -53,8 +53,8 @@ func ownLogin(dataDir, base string) login {
 	text, _, err := files.Read(file, maxToken)
 	switch token := strings.TrimSpace(string(text)); {
 	case errors.Is(err, fs.ErrPermission):
-		return login{hint: file + " is readable by root and the user of upkeep only: run this command as one of them, " +
-			"or give a token with --token-file"}
+		return login{hint: file + " is readable by root and the user of upkeep only: run this command as one of " +
+			"them, or give a token with --token-file"}
 	case err != nil || token == "":
 		return login{hint: file + " cannot be read: say where data_dir is with --data-dir, or give a token with " +
 			"--token-file"}

@@ -13,10 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hashCost is above the library's own and takes a fraction of a second, once: what was right is
-// remembered.
-const hashCost = 12
-
 func passwordCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "password USER",
@@ -29,7 +25,7 @@ USER log in with it: of web.config_file, or of Prometheus' and Alertmanager's --
 			if err != nil {
 				return err
 			}
-			hash, err := bcrypt.GenerateFromPassword([]byte(password), hashCost)
+			hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 			if err != nil {
 				return err // it is longer than bcrypt takes
 			}

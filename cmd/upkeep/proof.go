@@ -19,6 +19,13 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 )
 
+// A login is what a command shows to a running upkeep.
+type login struct {
+	token string
+	hint  string // what to do where it is refused
+	file  string // of the upkeep on this machine, where the token is from there; else ""
+}
+
 // maxProof is above what an upkeep answers.
 const maxProof = 4 << 10
 

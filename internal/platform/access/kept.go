@@ -44,6 +44,10 @@ type link struct {
 	until time.Time
 }
 
+// ownLinks is how many unused links an identity has. A further one takes the place of its oldest:
+// no one uses up those of others.
+const ownLinks = 5
+
 // makeRoom deletes the oldest link of an identity that has as many as one may have.
 func (l *links) makeRoom(id Identity) {
 	var oldest [sha256.Size]byte

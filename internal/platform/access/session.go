@@ -24,7 +24,6 @@ const (
 
 	maxCookie = 1 << 10
 	maxLinks  = 100
-	ownLinks  = 5 // of one identity; a further one takes the place of its oldest, so that no one uses up those of others
 )
 
 // A ticket is what a cookie holds, signed.
