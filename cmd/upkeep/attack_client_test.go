@@ -56,6 +56,7 @@ func asOwner(t *testing.T, dir string, args ...string) (string, error) {
 // A program on the port of upkeep that is not this upkeep is not sent the admin token: neither
 // one that answers anything, nor one that has the true upkeep answer, nor one that it redirects to.
 func TestAttackByAnImpostor(t *testing.T) {
+	t.Parallel()
 	f := newFort(t, "")
 	relay := func(w http.ResponseWriter, r *http.Request) {
 		to, err := http.NewRequestWithContext(r.Context(), r.Method, "http://"+f.address+r.URL.String(), r.Body)
@@ -128,6 +129,7 @@ func TestAttackByAnImpostor(t *testing.T) {
 
 // A proof is for this machine, and says nothing about the token to who has not got it.
 func TestAttackByChallenges(t *testing.T) {
+	t.Parallel()
 	f := newFort(t, "")
 	const challenge = "0123456789abcdefghijkl"
 	ask := func(query string, change ...func(*http.Request)) (int, string) {

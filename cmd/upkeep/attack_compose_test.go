@@ -17,6 +17,7 @@ import (
 // L7: the Alertmanager of the compose stack takes alerts only from who has its password, which
 // the script makes with all other secrets, and upkeep has it too.
 func TestAttackOnCompose(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	root := filepath.Join("..", "..")
 	script, err := os.ReadFile(filepath.Join(root, "tools", "compose", "secrets.sh"))

@@ -48,6 +48,7 @@ func passable(t *testing.T, dir string) {
 // of which he can read nothing, also where the umask and the folder would let him; and where he
 // could, upkeep does not start.
 func TestAttackFromThisMachine(t *testing.T) {
+	t.Parallel()
 	f := newFortWith(t, "umask 000", "")
 	passable(t, f.dir)
 	data := filepath.Join(f.dir, "data")
@@ -131,6 +132,7 @@ func (f *fort) awaitEnd(t *testing.T) {
 // What upkeep has in memory is for no other process of its user: not by ptrace and not in a core
 // dump. A process of that user that is not protected can be read.
 func TestAttackOnMemory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	passable(t, dir)
 	binary, err := exec.LookPath("upkeep")
@@ -192,6 +194,7 @@ func TestAttackOnMemory(t *testing.T) {
 // M8: an engine names a pipe as the log of a container: nothing waits for it, and upkeep ends
 // when it should.
 func TestAttackByALog(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	const id = "4f1d00"
 	own := filepath.Join(dir, "containers", id)
@@ -248,6 +251,7 @@ func TestAttackByALog(t *testing.T) {
 
 // L5: what others have put into the folder of an export does not make it write elsewhere.
 func TestAttackOnExport(t *testing.T) {
+	t.Parallel()
 	outside := filepath.Join(t.TempDir(), "victim")
 	write(t, outside, "untouched")
 	inode := func(path string) uint64 {
