@@ -83,8 +83,9 @@ mutants: deps-test ## take one protection after the other out of a copy, and see
 	$(GO) run ./internal/dev/gen/mutants $(MUTANTS)
 
 .PHONY: attack
-attack: deps-test ## attack a running upkeep: proxies, browsers, roles, queries, connections, floods; ATTACK=5000 FLOOD=100000
-	$(GO) test -count 1 -v -timeout 1h -run 'TestAttack|TestLoginPage' ./cmd/upkeep -attack $(or $(ATTACK),5000) -flood $(or $(FLOOD),100000)
+attack: deps-test ## attack a running upkeep: proxies, Chromium, roles, queries, connections, other users, floods; ATTACK=5000 FLOOD=100000
+	$(GO) test -count 1 -v -timeout 1h -run 'TestAttack|TestLoginPage|TestTerminalObeysNoName' ./cmd/upkeep -attack $(or $(ATTACK),5000) -flood $(or $(FLOOD),100000)
+	$(GO) test -count 1 -run 'Stranger|FoldersOwner|TestNPM|TestLogThatIsNone|TestLogOutsideOfRoot|ObeysNoName|ObeyNoName|TestBelieved|TestAlertIsAHint|Private|TestSecret|TestFolder|TestIn$$|TestOpenFolderIsRefused|TestBadLinks|TestLinkOfAnotherPlan|TestForgedSession|TestOnce|TestGuessing|TestPasswords|TestBudget|TestMatrix|TestRoles|TestDockerTLS|TestGrafanaSignature|TestEnvironment|TestWholeGroupEnds' ./collectors/packages ./collectors/logs ./remediate ./remediate/notify ./remediate/policy ./remediate/webhook ./internal/platform/... ./internal/product/app ./internal/product/config ./internal/product/console ./internal/product/embedded
 
 .PHONY: soak
 soak: deps-test ## run everything that takes long, and print what belongs in docs/evidence.md; SOAKS="storm kills …"

@@ -165,10 +165,15 @@ func flood(b *testing.B, address string, serial *atomic.Int64, long time.Duratio
 	return float64(taken.Load()) / time.Since(begun).Seconds()
 }
 
-func deliver(conn io.Writer, read *bufio.Reader, n int64) error {
+// alertRequest is a request with an alert that was not sent before.
+func alertRequest(n int64) []byte {
 	body := fmt.Sprintf(`{"version":"4","groupKey":"k%d","status":"firing","receiver":"upkeep","groupLabels":{},"commonLabels":{},"commonAnnotations":{},"externalURL":"http://am","alerts":[{"status":"firing","labels":{"alertname":"A","severity":"warning","server":"main","database":"app","schema":"public","table":"t%d"},"annotations":{"summary":"dead rows"},"startsAt":%q,"endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://p/graph?g0.expr=up","fingerprint":"f%d"}]}`, n, n, time.Now().UTC().Format(time.RFC3339), n)
-	if _, err := fmt.Fprintf(conn, "POST /webhook/alertmanager HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "+
-		"application/json\r\nAuthorization: Bearer "+adminToken+"\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+	return fmt.Appendf(nil, "POST /webhook/alertmanager HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "+
+		"application/json\r\nAuthorization: Bearer "+adminToken+"\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+func deliver(conn io.Writer, read *bufio.Reader, n int64) error {
+	if _, err := conn.Write(alertRequest(n)); err != nil {
 		return err
 	}
 	res, err := http.ReadResponse(read, nil)

@@ -59,27 +59,42 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	token, hint, err := c.token(base)
+	l, err := c.login(base)
 	if err != nil {
 		return err
 	}
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
-	h := http.Client{Timeout: time.Minute}
-	res, err := h.Do(r)
+	res, err := l.send(r, base)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("no upkeep answers at %s: start one with \"upkeep serve\", or say where it is with --url "+
-			"(%w)", base, errors.Unwrap(err))
+		return err
 	}
 	defer func() { _ = res.Body.Close() }() // read only
 	if err = answer(res, out, !c.json); err != nil && res.StatusCode == http.StatusUnauthorized {
-		err = fmt.Errorf("not logged in: %s", hint)
+		err = fmt.Errorf("not logged in: %s", l.hint)
 	}
 	return err
+}
+
+// send sends a request with a token. The one of this machine is sent to an upkeep that knows it.
+func (l login) send(r *http.Request, base string) (res *http.Response, err error) {
+	h := &http.Client{Timeout: time.Minute, CheckRedirect: noRedirect}
+	if l.file != "" {
+		h = oneConnection()
+		err = prove(r.Context(), h, base, l)
+	}
+	if err == nil {
+		if l.token != "" {
+			r.Header.Set("Authorization", "Bearer "+l.token)
+		}
+		res, err = h.Do(r)
+	}
+	if away, ok := errors.AsType[*url.Error](err); ok {
+		if ctx := r.Context(); ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("no upkeep answers at %s: start one with \"upkeep serve\", or say where it is with "+
+			"--url (%w)", base, away.Err)
+	}
+	return res, err
 }
 
 // answer reads an answer. For people every name and text in it is made visible: one with a
@@ -108,20 +123,20 @@ func answer(res *http.Response, out any, people bool) error {
 	return nil
 }
 
-// token returns what the client shows, and what to do where it is refused.
-func (c *client) token(base string) (token, hint string, err error) {
+// login returns what the client shows.
+func (c *client) login(base string) (login, error) {
 	if c.tokenFile != "" {
 		text, err := os.ReadFile(c.tokenFile)
 		if err != nil {
-			return "", "", fmt.Errorf("--token-file: %w", err)
+			return login{}, fmt.Errorf("--token-file: %w", err)
 		}
-		return strings.TrimSpace(string(text)), "the token in " + c.tokenFile + " is not one of web.tokens", nil
+		return login{token: strings.TrimSpace(string(text)),
+			hint: "the token in " + c.tokenFile + " is not one of web.tokens"}, nil
 	}
-	if token = os.Getenv("UPKEEP_TOKEN"); token != "" {
-		return token, "the token in $UPKEEP_TOKEN is not one of web.tokens", nil
+	if token := os.Getenv("UPKEEP_TOKEN"); token != "" {
+		return login{token: token, hint: "the token in $UPKEEP_TOKEN is not one of web.tokens"}, nil
 	}
-	token, hint = ownToken(c.dataDir, base)
-	return token, hint, nil
+	return ownLogin(c.dataDir, base), nil
 }
 
 // printJSON prints a value for programs.

@@ -118,6 +118,14 @@ func (c contender) measure(b *testing.B, dir string) {
 func (c contender) start(b *testing.B, dir string) (stop func() int64, took time.Duration) {
 	b.Helper()
 	began := time.Now()
+	stop, _ = c.started(b, dir)
+	return stop, time.Since(began)
+}
+
+// started is start, with the first process.
+func (c contender) started(b *testing.B, dir string) (stop func() int64, pid int) {
+	b.Helper()
+	began := time.Now()
 	var running []*exec.Cmd
 	for _, args := range c.commands {
 		cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
@@ -142,7 +150,6 @@ func (c contender) start(b *testing.B, dir string) (stop func() int64, took time
 			time.Sleep(2 * time.Millisecond)
 		}
 	}
-	took = time.Since(began)
 	return func() (bytes int64) {
 		for _, cmd := range running {
 			bytes += resident(b, cmd.Process.Pid)
@@ -150,23 +157,29 @@ func (c contender) start(b *testing.B, dir string) (stop func() int64, took time
 			_ = cmd.Wait()                          // by that signal
 		}
 		return bytes
-	}, took
+	}, running[0].Process.Pid
 }
 
 func resident(b testing.TB, pid int) (bytes int64) {
+	b.Helper()
+	return memory(b, pid, "VmRSS")
+}
+
+// memory returns how much memory a process has, or had at most ("VmHWM").
+func memory(b testing.TB, pid int, which string) (bytes int64) {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, which+":"); ok {
 			if _, err := fmt.Sscanf(strings.TrimSpace(rest), "%d kB", &bytes); err != nil {
 				b.Fatal(err)
 			}
 			return bytes << 10
 		}
 	}
-	b.Fatalf("no VmRSS of process %d", pid)
+	b.Fatalf("no %s of process %d", which, pid)
 	return 0
 }

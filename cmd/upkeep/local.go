@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/files"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
@@ -40,24 +40,27 @@ func folder(dataDir string) string {
 	return config.DefaultDataDir()
 }
 
-// ownToken reads the token that the upkeep of this machine has made. It is sent to this
-// machine only. The hint says what to do where it is refused or cannot be read.
-func ownToken(dataDir, base string) (token, hint string) {
+// maxToken is above what a file with a token has.
+const maxToken = 64 << 10
+
+// ownLogin reads the token that the upkeep of this machine has made. It is sent to this machine
+// only, and to an upkeep that knows it.
+func ownLogin(dataDir, base string) login {
 	if !here(base) {
-		return "", "give a token with --token-file or $UPKEEP_TOKEN"
+		return login{hint: "give a token with --token-file or $UPKEEP_TOKEN"}
 	}
 	file := filepath.Join(folder(dataDir), config.AdminTokenFile)
-	text, err := os.ReadFile(file)
-	switch {
+	text, _, err := files.Read(file, maxToken)
+	switch token := strings.TrimSpace(string(text)); {
 	case errors.Is(err, fs.ErrPermission):
-		return "", file + " is readable by root and the user of upkeep only: run this command as one of them, or " +
-			"give a token with --token-file"
-	case err != nil:
-		return "", fmt.Sprintf("%s cannot be read: say where data_dir is with --data-dir, or give a token with "+
-			"--token-file", file)
+		return login{hint: file + " is readable by root and the user of upkeep only: run this command as one of " +
+			"them, or give a token with --token-file"}
+	case err != nil || token == "":
+		return login{hint: file + " cannot be read: say where data_dir is with --data-dir, or give a token with " +
+			"--token-file"}
+	default:
+		return login{token: token, file: file, hint: "the token in " + file + " is not accepted any more: try again"}
 	}
-	return strings.TrimSpace(string(text)), "the token in " + file + " is of another upkeep: say where the data_dir " +
-		"of this one is with --data-dir"
 }
 
 // here reports whether a URL leads to this machine.

@@ -66,7 +66,7 @@ web.tokens (--token-file or $UPKEEP_TOKEN).`,
 	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"},
 		&cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
 	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), notifyCommand(), demoCommand(), exportCommand(),
-		logsCommand(), archivesCommand(), rightsCommand()} {
+		logsCommand(), archivesCommand(), rightsCommand(), passwordCommand()} {
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}

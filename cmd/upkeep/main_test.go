@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write docs/cli.md") //nolint:gochecknoglobals // a flag of the test
 
 func TestMain(m *testing.M) {
-	testscript.Main(granted{m}, map[string]func(){"upkeep": main})
+	testscript.Main(granted{m}, map[string]func(){"upkeep": main, "upkeep-single": serveSingle})
 }
 
 // TestScript runs the archives of testdata/script: they are the manual's examples.

@@ -3,6 +3,7 @@ package access_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -192,6 +193,15 @@ func TestGuessing(t *testing.T) {
 	if slow < 14 {
 		t.Errorf("%d of 20 guesses were slowed down", slow)
 	}
+	slow = 0
+	for n := range 20 { // one client has a network of addresses
+		if errors.Is(from(fmt.Sprintf("[2001:db8::%x]:1", n+1), "wrong"), access.ErrSlow) {
+			slow++
+		}
+	}
+	if slow < 14 {
+		t.Errorf("%d of 20 guesses from one network were slowed down", slow)
+	}
 	if err := from("192.0.2.8:1", "right"); err != nil {
 		t.Errorf("another address: %v", err)
 	}
@@ -262,6 +272,29 @@ func TestForgedSession(t *testing.T) {
 		forged := c.Value[:i] + string(c.Value[i]^1) + c.Value[i+1:]
 		if got, _ := b.as(func(r *http.Request) { r.Header.Set("Cookie", access.Cookie+"="+forged) }); got != "" {
 			t.Errorf("with letter %d changed: %s", i, got)
+		}
+	}
+}
+
+// One who makes links without end uses up his own, and not those of others.
+func TestOnceOfMany(t *testing.T) {
+	b := newBench()
+	r := httptest.NewRequest(http.MethodPost, "/login", nil)
+	ann, ci := access.Identity{Kind: access.ByUser, Name: "ann"}, access.Identity{Kind: access.ByToken, Name: "ci"}
+	first, _, err := b.Once(ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last string
+	for n := range 200 {
+		b.now = b.now.Add(time.Millisecond)
+		if last, _, err = b.Once(ci); err != nil {
+			t.Fatalf("link %d: %v", n, err)
+		}
+	}
+	for code, who := range map[string]access.Identity{first: ann, last: ci} {
+		if id, err := b.Use(r, code); err != nil || id != who {
+			t.Errorf("%v: %v %v", who, id, err)
 		}
 	}
 }

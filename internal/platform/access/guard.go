@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -74,11 +75,17 @@ func (g *Guard) token(shown string) (id Identity, ok bool, err error) {
 	return id, false, err
 }
 
-// address is where a request comes from, without the port.
+// address is where a request comes from, without the port. An IPv6 network of one client has as many
+// addresses as it likes: it counts as one.
 func address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
+		if network, err := ip.WithZone("").Prefix(64); err == nil {
+			return network.String()
+		}
 	}
 	return host
 }

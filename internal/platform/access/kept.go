@@ -43,3 +43,24 @@ type link struct {
 	id    Identity
 	until time.Time
 }
+
+// ownLinks is how many unused links an identity has. A further one takes the place of its oldest:
+// no one uses up those of others.
+const ownLinks = 5
+
+// makeRoom deletes the oldest link of an identity that has as many as one may have.
+func (l *links) makeRoom(id Identity) {
+	var oldest [sha256.Size]byte
+	own := 0
+	for sum, one := range l.all {
+		if one.id != id {
+			continue
+		}
+		if own++; own == 1 || one.until.Before(l.all[oldest].until) {
+			oldest = sum
+		}
+	}
+	if own >= ownLinks {
+		delete(l.all, oldest)
+	}
+}

@@ -150,6 +150,7 @@ func (g *Guard) Once(id Identity) (code string, until time.Time, err error) {
 			delete(l.all, sum)
 		}
 	}
+	l.makeRoom(id)
 	if len(l.all) >= maxLinks {
 		return "", until, errors.New("too many login links are unused; wait until they expire")
 	}

@@ -101,16 +101,28 @@ const remembered = 100
 // an answer does not say which users exist.
 const unknownUser = "$2a$10$7EqJtq98hPqEX7fNZaFWoOhiN0k2WlTpoEOVKTIn1F1pSW7mHIpwK"
 
+// unknown returns the most expensive hash of the users, or unknownUser without users: an
+// administrator chooses what a hash costs.
+func unknown(users map[string]config.Secret) config.Secret {
+	hash, most := config.Secret(unknownUser), 0
+	for _, one := range users {
+		if cost, err := bcrypt.Cost([]byte(one)); err == nil && cost > most {
+			hash, most = one, cost
+		}
+	}
+	return hash
+}
+
 func (p *passwords) known(users map[string]config.Secret, name, password string, allow func() error) (bool, error) {
 	hash, there := users[name]
 	if !there {
-		hash = unknownUser
+		hash = unknown(users)
 	}
 	key := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", name, password, string(hash)))
 	p.cache.Lock()
 	right := p.right[key]
 	p.cache.Unlock()
-	if right {
+	if right && there {
 		return true, nil
 	}
 	if err := allow(); err != nil {

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
@@ -98,6 +102,31 @@ func readToken(file string) (string, error) {
 func (a *App) AdminToken() (string, error) {
 	return madeToken(filepath.Join(a.start.DataDir, config.AdminTokenFile))
 }
+
+// prove shows a command on this machine that this is the upkeep whose data_dir it reads, before
+// it sends the admin token. Others are not answered: a token that was written by hand may be
+// short enough to be guessed.
+func (a *App) prove(g *gin.Context) {
+	at, ok := g.Request.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	challenge := g.Query("challenge")
+	switch {
+	case !ok || !at.IP.IsLoopback():
+		web.Refuse(g, http.StatusNotFound, "a proof is for commands on the machine of upkeep")
+		return
+	case len(challenge) < leastChallenge:
+		web.Refuse(g, http.StatusBadRequest, fmt.Sprintf("challenge: want %d random letters", leastChallenge))
+		return
+	}
+	token, err := a.AdminToken()
+	if err != nil {
+		web.Refuse(g, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	g.JSON(http.StatusOK, console.Proof{Proof: access.Proof(token, challenge, at.String())})
+}
+
+// leastChallenge is how long a challenge is that was never used before.
+const leastChallenge = 20
 
 // entrance is what each request passes.
 func (a *App) entrance() *web.Entrance {

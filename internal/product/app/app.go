@@ -197,9 +197,11 @@ func (a *App) audit(ctx context.Context) error {
 
 // alertmanager says which Alertmanager is asked what is still there, if one is.
 func (a *App) alertmanager() (inbox.Alertmanager, bool) {
+	c := a.start.Alertmanager
 	am := inbox.Alertmanager{
-		URLs: a.start.Alertmanager.All(), Receiver: a.start.Alertmanager.Receiver, Source: remediate.SourceAlertmanager,
-		Every: a.start.Engine.ReconcileInterval, Absent: a.start.Engine.ResolveAfter,
+		URLs: c.All(), Receiver: c.Receiver, Source: remediate.SourceAlertmanager,
+		Client: prom.LoggedIn(c.User, c.Password(), c.All()...),
+		Every:  a.start.Engine.ReconcileInterval, Absent: a.start.Engine.ResolveAfter,
 		Hurry: a.hurry, Logger: a.log.With("component", "inbox"),
 	}
 	if a.embedded != nil {
@@ -218,7 +220,8 @@ func (a *App) prometheus() (prom.Prometheus, bool) {
 	if a.embedded != nil {
 		return prom.Prometheus{URL: inProcess, Client: a.embedded.Client()}, true
 	}
-	return prom.Prometheus{URL: a.start.Prometheus.URL}, a.start.Prometheus.URL != ""
+	p := a.start.Prometheus
+	return prom.Prometheus{URL: p.URL, Client: prom.LoggedIn(p.User, p.Password(), p.URL)}, p.URL != ""
 }
 
 // query asks for the subjects of a schedule.

@@ -12,6 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
@@ -37,6 +38,8 @@ func (a *App) routes() []web.Route {
 			say(g, http.StatusOK, "upkeep is healthy")
 		}),
 		health("/-/ready", "whether alerts can be taken", a.ready),
+		{Methods: []string{http.MethodGet}, Path: console.ProofPath, Open: true,
+			Doc: "shows a command on the same machine that this upkeep knows the admin token", Handler: a.prove},
 	}
 	for _, s := range webhook.Sources() {
 		all = append(all, a.receive(s))
@@ -100,7 +103,7 @@ func (a *App) embeddedRoutes() []web.Route {
 	query.Methods = append(query.Methods, http.MethodPost) // a query may be long
 	query.Pool, query.Body, query.Time = web.Queries(), 1<<20, embedded.QueryTimeout
 	all := []web.Route{query}
-	alertmanager := gin.WrapH(a.embedded.Alertmanager())
+	alertmanager := gin.WrapH(embedded.Frugal(a.embedded.Alertmanager()))
 	for _, path := range []string{"/status", "/receivers", "/alerts", "/alerts/groups", "/silences", "/silence/:id"} {
 		all = append(all, web.Get("/api/v2"+path, access.View, "the stock API of Alertmanager", alertmanager))
 	}

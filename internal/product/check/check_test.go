@@ -201,6 +201,21 @@ func alertsAndLabels() []wrong {
 			text:  policy(`match: ['alertname="NodeDown"'], action: redis/bgsave`) + "grafana: {secret_file: secret}\n",
 			files: map[string]string{"secret": "x"},
 			want:  []string{`upkeep.yaml:12: warning: policy "p": no rule declares the alert "NodeDown"; `}},
+		{name: "a rule that only prometheus may have",
+			text: policy(`match: ['alertname="NodeDown"'], action: redis/bgsave, mode: auto`) +
+				"embedded: {enabled: false}\nprometheus: {url: 'http://p:9090'}\n",
+			want: []string{`upkeep.yaml:12: warning: policy "p": mode auto needs a limit that upkeep knows, and it knows no rule of these alerts; if the Prometheus at prometheus.url does not have the rule, with a limit annotation, upkeep only asks; upkeep check --connect looks there`,
+				`upkeep.yaml:12: warning: policy "p": no rule declares the alert "NodeDown"; `}},
+		{name: "a rule that no one has",
+			text: policy(`match: ['alertname="NodeDown"'], action: redis/bgsave, mode: auto`) + "embedded: {enabled: false}\n",
+			want: []string{`upkeep.yaml:12: policy "p": mode auto needs a limit that upkeep knows, and it knows no rule of these alerts; set limit in the policy, name the Prometheus that has the rule in prometheus.url, or set mode: ask`,
+				`upkeep.yaml:12: warning: policy "p": no rule declares the alert "NodeDown"; `}},
+		{name: "a rule of Grafana's",
+			text: policy(`match: ['alertname="NodeDown"'], action: redis/bgsave, mode: auto`) +
+				"grafana: {secret_file: secret}\n",
+			files: map[string]string{"secret": "x"},
+			want: []string{`upkeep.yaml:12: warning: policy "p": mode auto needs a limit that upkeep knows, and it knows no rule of these alerts; upkeep only asks; set limit in the policy, or mode: ask`,
+				`upkeep.yaml:12: warning: policy "p": no rule declares the alert "NodeDown"; `}},
 		{name: "misspelt alert in the outside mode",
 			text: policy(`match: ['alertname="RedisSnapshotsOld"'], action: redis/bgsave`) +
 				"embedded: {enabled: false}\n",

@@ -4,13 +4,18 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/prometheus/alertmanager/pkg/labels"
 
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // Connect logs in to every server of a configuration and returns what they say of
@@ -93,7 +98,8 @@ func (v visit) docker(ctx context.Context, d *target.Docker) {
 }
 
 func (v visit) prometheus(ctx context.Context, base string) {
-	server := prom.Prometheus{URL: base}
+	p := v.config.Prometheus
+	server := prom.Prometheus{URL: base, Client: prom.LoggedIn(p.User, p.Password(), base)}
 	version, err := server.Version(ctx)
 	if err != nil {
 		v.unreachable(ctx, "", err)
@@ -104,14 +110,14 @@ func (v visit) prometheus(ctx context.Context, base string) {
 		v.warn(v.at, "prometheus has no series upkeep_build_info: it does not scrape upkeep yet; add upkeep's "+
 			"address to its scrape_configs")
 	}
-	loaded, err := server.Alerts(ctx)
+	loaded, err := server.Rules(ctx)
 	if err != nil {
 		v.fault(v.at, "prometheus does not say which rules it has: %v; let upkeep reach its API", err)
 		return
 	}
 	has := make(map[string]bool)
-	for _, name := range loaded {
-		has[name] = true
+	for _, r := range loaded {
+		has[r.Name] = true
 	}
 	shipped, err := alerts.Parse(alerts.Files())
 	if err != nil {
@@ -129,20 +135,65 @@ func (v visit) prometheus(ctx context.Context, base string) {
 		v.warn(v.at, "Prometheus does not have %d of the shipped alerts (%s); upkeep export DIR writes them for its "+
 			"rule_files", len(lacks), few(lacks))
 	}
-	for i, p := range v.config.Policies { // of alerts that a policy names
-		for _, m := range p.Match {
-			for _, name := range values(m) {
-				if m.Name == "alertname" && !has[name] && !slices.Contains(lacks, name) {
-					v.warn(in("policies", i, "match"),
-						"policy %q: prometheus has no rule for the alert %q; add it to its rule_files", p.Name, name)
-				}
-			}
-		}
+	for i, p := range v.config.Policies {
+		v.rulesOf(in("policies", i, "match"), p, loaded, shipped)
 	}
 }
 
+// rulesOf warns of a policy whose alerts are of no rule that upkeep knows.
+func (v visit) rulesOf(at place, p config.Policy, loaded []remediate.Rule, shipped []alerts.Rule) {
+	own := make(map[string]bool) // those that upkeep knows by itself; Config looks at them
+	known := slices.Clone(loaded)
+	for _, r := range shipped {
+		own[r.Name] = true
+		known = append(known, remediate.Rule{Name: r.Name, Labels: r.Labels, Annotations: r.Annotations})
+	}
+	for _, m := range p.Match {
+		for _, name := range values(m) {
+			if m.Name == "alertname" && !slices.ContainsFunc(known,
+				func(r remediate.Rule) bool { return r.Name == name }) {
+				v.warn(at, "policy %q: prometheus has no rule for the alert %q; add it to its rule_files", p.Name, name)
+				return
+			}
+		}
+	}
+	acts := func(s config.Step) bool { return remediate.Mode(s.Mode) == remediate.Auto && s.Limit == nil }
+	if p.Limit != nil || !slices.ContainsFunc(p.Steps, acts) {
+		return
+	}
+	matched := false
+	for _, r := range known {
+		if !mayMatch(p, r) {
+			continue
+		}
+		matched = true
+		if _, err := strconv.ParseFloat(r.Annotations["limit"], 64); err != nil && !own[r.Name] {
+			v.warn(at, "policy %q: the rule %s of prometheus has no limit annotation with a number, so that mode auto "+
+				"only asks; add one to the rule, or set limit in the policy", p.Name, r.Name)
+			return
+		}
+	}
+	if !matched {
+		v.warn(at, "policy %q: prometheus has no rule of the alerts that it matches, so that mode auto only asks; add "+
+			"it to its rule_files, or set limit in the policy", p.Name)
+	}
+}
+
+// mayMatch reports whether a policy may match an alert of a rule: the labels that come with
+// the series are not known.
+func mayMatch(p config.Policy, r remediate.Rule) bool {
+	return !slices.ContainsFunc(p.Match, func(m *labels.Matcher) bool {
+		value, ok := r.Labels[m.Name]
+		if m.Name == "alertname" {
+			value, ok = r.Name, true
+		}
+		return ok && !strings.Contains(value, "{{") && !m.Matches(value)
+	})
+}
+
 func (v visit) alertmanager(ctx context.Context, base string) {
-	server := prom.Alertmanager{URL: base}
+	am := v.config.Alertmanager
+	server := prom.Alertmanager{URL: base, Client: prom.LoggedIn(am.User, am.Password(), base)}
 	version, err := server.Version(ctx)
 	if err != nil {
 		v.unreachable(ctx, "", err)

@@ -146,6 +146,36 @@ policies:
 	}
 }
 
+// A policy of mode auto only asks where no rule is known that has a limit: Prometheus is asked
+// which it has.
+func TestConnectToRules(t *testing.T) {
+	prometheus := servertest.Prometheus(t, "global: {scrape_interval: 1h}\nrule_files: [own.rules.yaml]\n",
+		map[string]string{"own.rules.yaml": `groups:
+  - name: own
+    rules:
+      - {alert: Limited, expr: up > 3, labels: {team: db}, annotations: {limit: "3"}}
+      - {alert: Unlimited, expr: up > 3, labels: {team: web}}
+`})
+	text := fmt.Sprintf("targets:\n  redis: [{name: cache, url: 'redis://127.0.0.1:1'}]\nembedded: {enabled: false}\n"+
+		"prometheus: {url: %q}\npolicies:\n", prometheus.URL)
+	for i, match := range []string{`alertname="Limited"`, `alertname="Unlimited"`, `alertname="Neither"`,
+		`alertname=~"Nei.*"`, `alertname="RedisSnapshotOld"`, `alertname=~"(Un)?[Ll]imited"`} {
+		text += fmt.Sprintf("  - {name: p%d, match: ['%s'], action: redis/bgsave, mode: auto}\n", i, match)
+	}
+	_, found := connect(t, text)
+	var policies []string
+	for _, f := range found {
+		if strings.Contains(f, "policy") {
+			policies = append(policies, f)
+		}
+	}
+	wants(t, policies,
+		`upkeep.yaml:7: warning: policy "p1": the rule Unlimited of prometheus has no limit annotation with a number, so that mode auto only asks`,
+		`upkeep.yaml:8: warning: policy "p2": prometheus has no rule for the alert "Neither"; add it to its rule_files`,
+		`upkeep.yaml:11: warning: policy "p5": the rule Unlimited of prometheus has no limit annotation`,
+		`upkeep.yaml:9: warning: policy "p3": prometheus has no rule of the alerts that it matches, so that mode auto only asks`)
+}
+
 // What answers there need not be Prometheus or Alertmanager.
 func TestConnectToOthers(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

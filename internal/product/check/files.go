@@ -283,12 +283,26 @@ func (k *checker) unencrypted() {
 			k.plainPostgres(in("targets", "postgres", i, "url"), "postgres "+p.Name, p.URL)
 		}
 	}
+	if c.Prometheus.Password() != nil {
+		k.plainHTTP(in("prometheus", "url"), "prometheus", c.Prometheus.URL)
+	}
+	if c.Alertmanager.Password() != nil {
+		for _, address := range c.Alertmanager.All() {
+			k.plainHTTP(in("alertmanager"), "alertmanager", address)
+		}
+	}
 	for i, r := range c.Targets.Redis {
 		u, err := url.Parse(r.URL)
 		if err == nil && r.Password() != nil && u.Scheme == "redis" && !local(u.Hostname()) {
 			k.warn(in("targets", "redis", i, "url"), "redis %s: its password goes to %s unencrypted; use rediss://",
 				r.Name, u.Hostname())
 		}
+	}
+}
+
+func (k *checker) plainHTTP(at place, what, address string) {
+	if u, err := url.Parse(address); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
+		k.warn(at, "%s: its password goes to %s unencrypted; use https://", what, u.Hostname())
 	}
 }
 

@@ -165,10 +165,24 @@ func (k *checker) limits(c chain) {
 				return
 			}
 		}
-		if len(c.matches) == 0 && k.outside() && k.config.Prometheus.URL == "" {
-			k.fault(c.at, "%s: mode auto needs a limit that upkeep knows, and it knows no rule of these alerts: set "+
-				"limit in the policy, name the Prometheus that has the rule in prometheus.url, or set mode: ask", c.who)
+		if len(c.matches) == 0 && k.delivered() {
+			k.unknownRule(c)
 			return
 		}
+	}
+}
+
+// unknownRule says that a policy acts without approval on alerts whose rule is not known here.
+func (k *checker) unknownRule(c chain) {
+	const what = "%s: mode auto needs a limit that upkeep knows, and it knows no rule of these alerts; "
+	switch {
+	case k.outside() && k.config.Prometheus.URL == "":
+		k.fault(c.at, what+"set limit in the policy, name the Prometheus that has the rule in prometheus.url, or "+
+			"set mode: ask", c.who)
+	case k.outside():
+		k.warn(c.at, what+"if the Prometheus at prometheus.url does not have the rule, with a limit annotation, "+
+			"upkeep only asks; upkeep check --connect looks there", c.who)
+	default:
+		k.warn(c.at, what+"upkeep only asks; set limit in the policy, or mode: ask", c.who)
 	}
 }

@@ -225,14 +225,20 @@ type Embedded struct {
 
 // Prometheus is the one outside.
 type Prometheus struct {
-	URL string `yaml:"url" check:"http" doc:"URL for evaluating alert expressions after a run, and the queries of schedules. Empty: not queried; only the metric on the target decides."`
+	URL          string `yaml:"url" check:"http" doc:"URL for evaluating alert expressions after a run, and the queries of schedules. Empty: not queried; only the metric on the target decides."`
+	User         string `yaml:"user" doc:"User of its basic_auth_users, where it asks for a login."`
+	PasswordFile string `yaml:"password_file" check:"path" doc:"File with that user's password."`
+	PasswordEnv  string `yaml:"password_env" doc:"Environment variable with that password, instead of a file."`
 }
 
 // Alertmanager is the one outside.
 type Alertmanager struct {
-	URL      string   `yaml:"url" check:"http" doc:"URL for listing active alerts regularly (which finds resolved alerts whose delivery was lost), and for checking before each action whether the alert is silenced, inhibited or muted. Alerts that were never delivered are ignored. Silences are created there too. Empty: not queried."`
-	URLs     []string `yaml:"urls" check:"http" doc:"The members of a cluster, instead of url: an alert is active if any member has it."`
-	Receiver string   `yaml:"receiver" doc:"Name of the receiver that delivers to upkeep: only its alerts and routes count. Empty: all alerts count, and the routes to the receiver that delivered the alert."`
+	URL          string   `yaml:"url" check:"http" doc:"URL for listing active alerts regularly (which finds resolved alerts whose delivery was lost), and for checking before each action whether the alert is silenced, inhibited or muted. Alerts that were never delivered are ignored. Silences are created there too. Empty: not queried."`
+	URLs         []string `yaml:"urls" check:"http" doc:"The members of a cluster, instead of url: an alert is active if any member has it."`
+	User         string   `yaml:"user" doc:"User of its basic_auth_users, where it asks for a login."`
+	PasswordFile string   `yaml:"password_file" check:"path" doc:"File with that user's password."`
+	PasswordEnv  string   `yaml:"password_env" doc:"Environment variable with that password, instead of a file."`
+	Receiver     string   `yaml:"receiver" doc:"Name of the receiver that delivers to upkeep: only its alerts and routes count. Empty: all alerts count, and the routes to the receiver that delivered the alert."`
 }
 
 // All returns where Alertmanager is asked: none, one, or the members of a cluster.

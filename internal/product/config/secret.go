@@ -28,6 +28,18 @@ func (s Store) Password() func() (string, error) {
 	return secret(s.PasswordFile, s.PasswordEnv)
 }
 
+// Password returns what reads the password of the user when it is needed, or nil where none is
+// configured.
+func (p Prometheus) Password() func() (string, error) {
+	return secret(p.PasswordFile, p.PasswordEnv)
+}
+
+// Password returns what reads the password of the user when it is needed, or nil where none is
+// configured.
+func (a Alertmanager) Password() func() (string, error) {
+	return secret(a.PasswordFile, a.PasswordEnv)
+}
+
 // Secret returns what reads the secret of Grafana's signatures when it is needed,
 // or nil where none is configured.
 func (g Grafana) Secret() func() (string, error) {

@@ -95,6 +95,10 @@ func (d *decoder) elsewhere(c *Config, n *yaml.Node) {
 				"a url of alertmanager.urls is empty; something like http://host:9093 was expected")
 		}
 	}
+	d.login(at(n, "prometheus"), "prometheus", c.Prometheus.URL != "", c.Prometheus.User, c.Prometheus.PasswordFile,
+		c.Prometheus.PasswordEnv)
+	d.login(am, "alertmanager", len(c.Alertmanager.All()) > 0, c.Alertmanager.User, c.Alertmanager.PasswordFile,
+		c.Alertmanager.PasswordEnv)
 	if c.Grafana.SecretFile != "" && c.Grafana.SecretEnv != "" {
 		d.fault(at(n, "grafana", "secret_env"), "grafana has both secret_file and secret_env; one was expected")
 	}
@@ -106,6 +110,18 @@ func (d *decoder) elsewhere(c *Config, n *yaml.Node) {
 	d.server(at(n, "store"), "the store", s.URL, s.PasswordFile, s.PasswordEnv, "postgres", "postgresql")
 	if s.URL == "" && s.Password() != nil {
 		d.fault(at(n, "store"), "the store has a password and no url; the file in data_dir needs none")
+	}
+}
+
+// login checks the user and password for a server outside.
+func (d *decoder) login(n *yaml.Node, what string, there bool, user, file, env string) {
+	switch {
+	case file != "" && env != "":
+		d.fault(at(n, "password_env"), "%s has both password_file and password_env; one was expected", what)
+	case (user != "") != (file != "" || env != ""):
+		d.fault(n, "%s has a user without a password, or a password without a user; it needs both, or neither", what)
+	case user != "" && !there:
+		d.fault(n, "%s has a user and no url; the one within upkeep needs none", what)
 	}
 }
 

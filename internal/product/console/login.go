@@ -16,6 +16,14 @@ import (
 // LoginPath is where people log in.
 const LoginPath = "/login"
 
+// ProofPath is where a command asks for a Proof.
+const ProofPath = Prefix + "/proof"
+
+// A Proof shows that an upkeep knows the admin token of its data_dir, as access.Proof makes it.
+type Proof struct {
+	Proof string `json:"proof"`
+}
+
 // A LoginLink lets a person log in once, with the identity of who made it.
 type LoginLink struct {
 	URL   string `json:"url"`

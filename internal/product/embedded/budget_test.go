@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -40,5 +41,56 @@ func TestBudget(t *testing.T) {
 	if _, text := ask(t, s.Budgeted(embedded.OperateBudget), "GET",
 		"/api/v1/query?query="+url.QueryEscape("vector(1)[100h:1s]"), ""); !strings.Contains(text, `"success"`) {
 		t.Errorf("an operator's: %.300s", text)
+	}
+}
+
+// What is too large to be read is refused before it takes memory, wherever it is written: deep
+// expressions, and regular expressions of many instructions.
+func TestBudgetOfTexts(t *testing.T) {
+	s := begin(t, t.TempDir(), 0.1)
+	regexps := make([]string, 20)
+	for i := range regexps {
+		regexps[i] = fmt.Sprintf("a%d=~%q", i, strings.Repeat("x{1000}", 100))
+	}
+	const refused, good = "budget of your role allows", `"success"`
+	for name, query := range map[string][2]string{
+		"signs":              {strings.Repeat("-", 10_000) + "1", refused},
+		"mixed signs":        {strings.Repeat("-+", 5_000) + "1", refused},
+		"parentheses":        {strings.Repeat("(", 500) + "1" + strings.Repeat(")", 500), refused},
+		"a chain":            {strings.Repeat("1+", 6_000) + "1", refused},
+		"a long text":        {"up{a=\"" + strings.Repeat("x", 20_000) + "\"}", refused},
+		"regular expression": {"up{" + strings.Join(regexps, ",") + "}", refused},
+		"of a function":      {`label_replace(up, "a", "b", "c", "` + strings.Repeat("x{1000}", 100) + `")`, refused},
+		"within another":     {`up{a=~"((` + strings.Repeat("abcdefghij", 20) + `){30}){30}"}`, refused},
+		"an ordinary one": {`sum by (a) (rate(up{a=~"x|y.*|[a-z]{1,20}"}[5m])) / ignoring(b) group_left() ` +
+			`(max(-up) + 1) * 2`, good},
+	} {
+		for _, path := range []string{"/api/v1/query", "/api/v1/format_query", "/api/v1/query_range", "/api/v1/parse_query"} {
+			said := func(path string) string {
+				_, text := ask(t, s.Budgeted(embedded.ViewBudget), "GET", path, "")
+				return text
+			}
+			form := url.Values{"query": {query[0]}, "start": {"1"}, "end": {"2"}, "step": {"1"}}.Encode()
+			if text := said(path + "?" + form); !strings.Contains(text, query[1]) {
+				t.Errorf("%s, %s: %.300s", path, name, text)
+			}
+		}
+	}
+	for _, path := range []string{"series", "labels", "label/a/values"} {
+		_, text := ask(t, s.Budgeted(embedded.ViewBudget), "GET", "/api/v1/"+path+"?"+url.Values{"match[]": {
+			`up{a=~"` + strings.Repeat("x{1000}", 60) + `"}`}}.Encode(), "")
+		if !strings.Contains(text, refused) {
+			t.Errorf("%s: %.300s", path, text)
+		}
+	}
+	if status, text := ask(t, s.Budgeted(embedded.ViewBudget), "POST", "/api/v1/read", "x"); status != 403 {
+		t.Errorf("remote read: %d %s", status, text)
+	}
+	for filter, want := range map[string]int{`a=~"x.*"`: 200, `a=~"` + strings.Repeat("x{1000}", 100) + `"`: 400} {
+		status, text := ask(t, embedded.Frugal(s.Alertmanager()), "GET", "/api/v2/alerts?"+
+			url.Values{"filter": {filter}}.Encode(), "")
+		if status != want {
+			t.Errorf("filter %.20s: %d %s", filter, status, text)
+		}
 	}
 }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
+)
+
+// A login is what a command shows to a running upkeep.
+type login struct {
+	token string
+	hint  string // what to do where it is refused
+	file  string // of the upkeep on this machine, where the token is from there; else ""
+}
+
+// maxProof is above what an upkeep answers.
+const maxProof = 4 << 10
+
+// oneConnection returns a client that connects once: the server that has proved itself is the
+// one that gets the token, also where its port is given to another program meanwhile.
+func oneConnection() *http.Client {
+	var connected atomic.Bool
+	var dialer net.Dialer
+	return &http.Client{Timeout: time.Minute, CheckRedirect: noRedirect,
+		Transport: &http.Transport{ // no proxy
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if connected.Swap(true) {
+					return nil, errors.New("the server has closed the connection; try again")
+				}
+				return dialer.DialContext(ctx, network, address)
+			},
+		}}
+}
+
+// noRedirect keeps a token from where a server would have it sent.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// prove asks what answers at base to show that it knows the token of this machine, which any
+// program on the port of an upkeep would be sent otherwise.
+func prove(ctx context.Context, h *http.Client, base string, l login) error {
+	var at net.Addr
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) { at = i.Conn.RemoteAddr() }})
+	challenge := rand.Text()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		base+console.ProofPath+"?"+url.Values{"challenge": {challenge}}.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	res, err := h.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }() // read only
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxProof))
+	if err != nil {
+		return fmt.Errorf("proof: %w", err)
+	}
+	var shown console.Proof
+	if json.Unmarshal(text, &shown) == nil && access.Proves(shown.Proof, l.token, challenge, at.String()) {
+		return nil
+	}
+	return &unproven{base, filepath.Dir(l.file)}
+}
+
+// unproven says that the admin token was not sent.
+type unproven struct{ base, dataDir string }
+
+// Error implements error.
+func (u *unproven) Error() string {
+	return fmt.Sprintf("what answers at %s does not prove that it is the upkeep of the data_dir %s, so it was not "+
+		"sent the admin token: say where its data_dir is with --data-dir, or give a token with --token-file", u.base,
+		u.dataDir)
+}
