@@ -96,5 +96,10 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 	j.counts(ctx, ch, acted(), nil, "select acted, policy, action from policy_sums")
 	j.counts(ctx, ch, resolving(), nil, "select resolving / 1000.0, policy, action from policy_sums")
 	j.counts(ctx, ch, cameBack(), nil, "select came_back, policy, action from policy_sums")
-	j.sums(ctx, ch, replicas(), "select count(*) from instances where expires > ?", store.Millis(j.now()))
+	now, err := j.outsideClock(ctx)
+	if err != nil {
+		ch <- metric.Unknown(replicas(), err)
+		return
+	}
+	j.sums(ctx, ch, replicas(), "select count(*) from instances where expires > ?", store.Millis(now))
 }
