@@ -136,7 +136,7 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 }
 
 // Promote lets a policy act by itself again and closes its breaker: what was
-// before does not count any more. It reports whether there was anything to do.
+// before does not count any more.
 func (j *Journal) Promote(ctx context.Context, policy, by, why string) error {
 	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NotePromoted, By: by,
 		Why: fmt.Sprintf("policy %q is promoted: %s", policy, why)},

@@ -20,9 +20,6 @@ type PolicyState struct {
 
 func policyState(q querier, policy string) (s PolicyState, err error) {
 	rows, err := q("select policy, demoted, why, breaker, effect from policy_states where policy = ?", policy)
-	if err != nil {
-		return s, err
-	}
 	all, err := policyStates(rows, err)
 	if err != nil || len(all) == 0 {
 		return PolicyState{Policy: policy}, err
@@ -36,9 +33,9 @@ func (j *Journal) PolicyStates(ctx context.Context) ([]PolicyState, error) {
 		"select policy, demoted, why, breaker, effect from policy_states order by policy"))
 }
 
-func policyStates(rows *sql.Rows, err error) (all []PolicyState, _ error) {
-	if err != nil {
-		return nil, err
+func policyStates(rows *sql.Rows, asked error) (all []PolicyState, err error) {
+	if asked != nil {
+		return nil, asked
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
