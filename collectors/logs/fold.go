@@ -14,7 +14,7 @@ const (
 // fold appends the template of a message: what stays the same when ids, numbers
 // and addresses differ.
 func fold(into, message []byte) []byte {
-	for i := 0; i < len(message) && len(into) < templateLength; {
+	for i := 0; i < len(message) && len(into) <= templateLength; {
 		if b := message[i]; !isWord(b) {
 			if b < ' ' {
 				b = ' '
@@ -32,10 +32,14 @@ func fold(into, message []byte) []byte {
 		into = foldWord(into, message[from:i])
 	}
 	if len(into) > templateLength {
-		into = into[:templateLength]
-		for len(into) > 0 && !utf8.Valid(into[max(len(into)-utf8.UTFMax, 0):]) && !utf8.RuneStart(into[len(into)-1]) {
-			into = into[:len(into)-1]
+		end := templateLength
+		for end > templateLength-utf8.UTFMax && !utf8.RuneStart(into[end]) {
+			end-- // no letter is cut
 		}
+		into = into[:end]
+	}
+	if !utf8.Valid(into) { // a label value takes no other, and two of them would be one
+		into = bytes.ToValidUTF8(into, []byte{'?'})
 	}
 	return bytes.TrimRight(into, " ")
 }

@@ -8,11 +8,10 @@ func errorLevel(level []byte) bool {
 	if len(level) == 0 || len(level) > 9 {
 		return false
 	}
-	switch level[0] | 0x20 {
-	case 'e', 'f', 'c', 'p', 'a', 's':
-	case '5' | 0x20, '6' | 0x20, '7' | 0x20, '8' | 0x20, '9' | 0x20:
-		return len(level) == 2 && '0' <= level[1] && level[1] <= '9'
-	default:
+	switch b := level[0]; {
+	case '5' <= b && b <= '9':
+		return len(level) == 2 && isDigit(level[1])
+	case !isLetter(b):
 		return false
 	}
 	var lower [9]byte
