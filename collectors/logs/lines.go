@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	errorsExported   = 20 // templates of a service that are exported one by one
-	requestsExported = 50 // endpoints
+	// So many templates and endpoints of a service are exported one by one, and at most twice as
+	// many while what is the most frequent changes.
+	errorsExported   = 20
+	requestsExported = 50
 )
 
 // Lines reports what the services' log lines say.
@@ -159,15 +161,13 @@ func (c *lines) write(w *collectors.Writer) {
 	}
 }
 
-// export exports the most frequent and the rest. A template that was exported stays
-// exported while there is room for it, so that its series continues. What was counted
-// before it was exported stays in the rest, which never decreases.
+// export exports the n most frequent and the rest. A template that was exported stays
+// exported while it is among the 2 n most frequent, so that its series continues. What was
+// counted before it was exported stays in the rest, which never decreases.
 func (c *lines) export(w *collectors.Writer, m *collectors.Metric, service string, t *top, n int) {
 	all := t.sorted()
-	room := n
 	for i, e := range all {
-		if e.exported = i < n || e.exported && i < 2*n && room > 0; e.exported {
-			room--
+		if e.exported = i < n || e.exported && i < 2*n; e.exported {
 			if e.Name == "" || strings.EqualFold(e.Name, collectors.Other) {
 				e.exported = false
 				continue
