@@ -15,6 +15,7 @@ type top struct {
 	byKey map[string]*entry
 	least leastFirst
 	all   uint64 // everything that was counted
+	gone  uint64 // a name that is not here came so often at most
 	rest  uint64 // of it, what was counted while it was not exported
 }
 
@@ -57,11 +58,13 @@ func (t *top) count(e *entry) {
 func (t *top) enter(name string) *entry {
 	e := &entry{Name: name}
 	if len(t.least) < t.room {
+		e.Count, e.Over, e.key = t.gone, t.gone, t.gone
 		heap.Push(&t.least, e)
 	} else {
 		gone := t.leastFrequent()
 		gone.gone = true
 		delete(t.byKey, gone.Name)
+		t.gone = max(t.gone, gone.Count)
 		e.Count, e.Over, e.key, e.at = gone.Count, gone.Count, gone.Count, 0
 		t.least[0] = e
 	}
@@ -79,8 +82,15 @@ func (t *top) leastFrequent() *entry {
 	return t.least[0]
 }
 
-// merge adds what another has counted.
+// merge adds what another has counted. A name that is not in the other any more may have come
+// there as often as what was given up.
 func (t *top) merge(other *top) {
+	for _, e := range t.least {
+		if other.byKey[e.Name] == nil {
+			e.Count, e.Over = e.Count+other.gone, e.Over+other.gone
+		}
+	}
+	t.gone += other.gone
 	for _, o := range other.sorted() {
 		e := t.byKey[o.Name]
 		if e == nil {
