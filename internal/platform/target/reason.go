@@ -57,11 +57,11 @@ func reasonOf(code string) string {
 	switch {
 	case strings.HasPrefix(code, "28"):
 		return ReasonAuthentication
-	case code == "3D000":
+	case code == "3D000", code == "57P04": // it is not there, or was dropped
 		return ReasonDatabase
 	case code == "53300":
 		return ReasonConnections
-	case strings.HasPrefix(code, "57P0"):
+	case code == "57P01", code == "57P02", code == "57P03":
 		return ReasonStarting
 	}
 	return ReasonOther
