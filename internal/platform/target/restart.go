@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"regexp"
@@ -122,24 +123,28 @@ func (r Restart) unit(ctx context.Context) (s Supervised, err error) {
 	return s, nil
 }
 
-// timespan reads a span of time as systemd writes it, like "1min 30s"; infinity is negative.
+// timespan reads a span of time as systemd writes it, like "1min 30s" or "1.500000s"; infinity
+// is negative. A month and a year are as long as systemd takes them to be.
 func timespan(text string) (d time.Duration, err error) {
 	if text == "infinity" {
 		return -1, nil
 	}
 	units := map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
-		"min": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}
+		"min": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour,
+		"month": 2_629_800 * time.Second, "y": 31_557_600 * time.Second}
 	fields := strings.Fields(text)
 	for _, f := range fields {
-		end := strings.IndexFunc(f, func(r rune) bool { return r < '0' || r > '9' })
+		end := strings.IndexFunc(f, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
 		if end <= 0 || units[f[end:]] == 0 {
 			return 0, fmt.Errorf("%q is not understood", text)
 		}
-		n, err := strconv.ParseInt(f[:end], 10, 32)
-		if err != nil {
+		const most = 100 * 365 * 24 * time.Hour // two of them are a Duration
+		n, err := strconv.ParseFloat(f[:end], 64)
+		span := math.Round(n * float64(units[f[end:]]))
+		if err != nil || span > float64(most) || d > most {
 			return 0, fmt.Errorf("%q is not understood", text)
 		}
-		d += time.Duration(n) * units[f[end:]]
+		d += time.Duration(span)
 	}
 	if len(fields) == 0 {
 		return 0, errors.New("nothing is said")
