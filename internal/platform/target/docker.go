@@ -70,8 +70,9 @@ const maxAnswer = 256 << 20
 // NewDocker returns an engine. It connects to nothing yet.
 func NewDocker(c DockerConfig) (*Docker, error) {
 	u, err := url.Parse(c.Host)
-	if err != nil {
-		return nil, fmt.Errorf("docker %s: %w", c.Name, err)
+	if err != nil { // which would repeat the URL, and a password in it
+		return nil, fmt.Errorf("docker %s: its host cannot be read; unix:///var/run/docker.sock or tcp://host:port was "+
+			"expected", c.Name)
 	}
 	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, host: c.Host, tls: c.TLS,
 		seen: sightings{path: c.Sightings}}
@@ -81,13 +82,14 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 	}
 	if address == "" || u.Scheme != "unix" && u.Scheme != "tcp" {
 		return nil, fmt.Errorf("docker %s: host is %q; unix:///var/run/docker.sock or tcp://host:port was expected",
-			c.Name, c.Host)
+			c.Name, u.Redacted())
 	}
 	if u.Scheme == "unix" && c.TLS.used() {
 		return nil, fmt.Errorf("docker %s: a socket has no TLS: leave ca_file, cert_file and key_file out", c.Name)
 	}
 	if u.Scheme == "tcp" && !c.TLS.used() && !loopback(u.Hostname()) {
-		return nil, fmt.Errorf("docker %s: %s is without TLS: name ca_file, cert_file and key_file", c.Name, c.Host)
+		return nil, fmt.Errorf("docker %s: %s is without TLS: name ca_file, cert_file and key_file", c.Name,
+			u.Redacted())
 	}
 	d.transport = &http.Transport{
 		MaxIdleConns: 2, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,6 +28,10 @@ type Redis struct {
 // NewRedis returns a server. It connects to nothing yet.
 func NewRedis(c RedisConfig) (*Redis, error) {
 	options, err := redis.ParseURL(c.URL)
+	if _, unread := errors.AsType[*url.Error](err); unread {
+		// The URL is not repeated, nor a part of it: any could be a password.
+		err = errors.New("its URL cannot be read; want redis://user@host:port")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("redis %s: %w", c.Name, err)
 	}

@@ -204,6 +204,14 @@ func TestPasswordInURLIsRefusedAndNotShown(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
+	for _, host := range []string{"tcp://u:hunter2@h:2375", "tcp://u:hunter2@h:port", "http://u:hunter2@h", "u:hunter2@h",
+		"unix://u:hunter2@/x", "tcp://u:hunter2/@h:1"} {
+		_, err := config.Parse("f", fmt.Appendf(nil, "targets: {docker: [{name: a, host: %q}]}", host), known())
+		if err == nil || strings.Contains(err.Error(), "hunter2") ||
+			!strings.Contains(err.Error(), "f:1: the host of docker a has a user or password in it") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
 }
 
 func TestDefaultsAndPaths(t *testing.T) {

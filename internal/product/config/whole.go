@@ -142,10 +142,14 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			d.fault(at(n, "targets", "docker", i, "log_archive"), "log_archive is %q; an absolute path was expected",
 				e.LogArchive)
 		}
-		if u, err := url.Parse(e.Host); err != nil || u.Scheme != "unix" && u.Scheme != "tcp" {
-			d.fault(at(n, "targets", "docker", i, "host"),
-				"host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
-		} else {
+		u, err := url.Parse(e.Host)
+		switch host := at(n, "targets", "docker", i, "host"); {
+		case strings.Contains(e.Host, "@") && (err != nil || u.Scheme != "unix" || u.User != nil):
+			// It is not shown: there may be a password in it.
+			d.fault(host, "the host of docker %s has a user or password in it; an address without was expected", e.Name)
+		case err != nil || u.Scheme != "unix" && u.Scheme != "tcp":
+			d.fault(host, "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
+		default:
 			d.engine(at(n, "targets", "docker", i), e, u)
 		}
 	}
