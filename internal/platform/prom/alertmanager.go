@@ -189,7 +189,7 @@ func (a Alertmanager) Alerts(ctx context.Context, receiver string) (all []Alert,
 			}
 			all = make([]Alert, len(got.Payload))
 			for i, one := range got.Payload {
-				if one == nil {
+				if one == nil || one.Labels == nil {
 					return errHalf
 				}
 				all[i] = Alert{
@@ -231,7 +231,7 @@ func (a Alertmanager) AlertStatuses(ctx context.Context, receiver string, filter
 			}
 			for _, group := range got.Payload {
 				for _, one := range value(group).Alerts {
-					if one == nil {
+					if one == nil || one.Labels == nil {
 						return errHalf
 					}
 					s := value(one.Status)
@@ -246,6 +246,9 @@ func (a Alertmanager) AlertStatuses(ctx context.Context, receiver string, filter
 // Configuration returns the text of Alertmanager's configuration, without its secrets.
 func (a Alertmanager) Configuration(ctx context.Context) (text string, err error) {
 	status, err := a.status(ctx)
+	if err == nil && (status.Config == nil || status.Config.Original == nil) {
+		err = fmt.Errorf("alertmanager: %w", errHalf)
+	}
 	return value(value(status.Config).Original), err
 }
 
@@ -282,7 +285,10 @@ func (a Alertmanager) Receivers(ctx context.Context) (names []string, err error)
 				return errNoList
 			}
 			for _, one := range got.Payload {
-				names = append(names, value(value(one).Name))
+				if one == nil || one.Name == nil {
+					return errHalf
+				}
+				names = append(names, *one.Name)
 			}
 			return nil
 		})
@@ -322,8 +328,10 @@ func whole(r io.Reader, into any) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	if err == nil && d.More() {
-		err = errors.New("more follows")
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("more follows")
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("the answer is not Alertmanager's JSON: %w", err)

@@ -151,6 +151,8 @@ func TestBadAnswersOfAlertmanager(t *testing.T) {
 		{"null", "application/json", "null", "not Alertmanager's JSON"},
 		{"half", "application/json", `[{"labels":`, "not Alertmanager's JSON"},
 		{"two", "application/json", `[] []`, "not Alertmanager's JSON"},
+		{"an end too many", "application/json", `[]]`, "not Alertmanager's JSON"},
+		{"another end", "application/json", "[]\n}", "not Alertmanager's JSON"},
 		{"a null within", "application/json", `[null]`, "parts of it are missing"},
 		{"a page", "text/html", "<html>", "not Alertmanager's JSON"},
 		{"an HTML page", "application/json", "<html>", "not Alertmanager's JSON"},

@@ -78,41 +78,42 @@ func (p Prometheus) Version(ctx context.Context) (version string, err error) {
 
 // Alerts returns the names of the alerting rules that the server evaluates.
 func (p Prometheus) Alerts(ctx context.Context) (names []string, err error) {
-	err = p.ask(ctx, question{http.MethodGet, "rules", listingLimit}, func(ctx context.Context, a promv1.API) error {
-		rules, err := a.Rules(ctx, nil)
-		for _, g := range rules.Groups {
-			for _, r := range g.Rules {
-				if alert, ok := r.(promv1.AlertingRule); ok {
-					names = append(names, alert.Name)
-				}
-			}
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
-	}
-	return names, nil
+	err = p.alerting(ctx, func(r promv1.AlertingRule) { names = append(names, r.Name) })
+	return names, err
 }
 
 // Rules returns the alerting rules that the server evaluates.
 func (p Prometheus) Rules(ctx context.Context) (all []remediate.Rule, err error) {
-	err = p.ask(ctx, question{http.MethodGet, "rules", listingLimit}, func(ctx context.Context, a promv1.API) error {
-		rules, err := a.Rules(ctx, nil)
-		for _, g := range rules.Groups {
-			for _, r := range g.Rules {
-				if alert, ok := r.(promv1.AlertingRule); ok {
-					all = append(all, remediate.Rule{Name: alert.Name, Expr: alert.Query, Labels: texts(alert.Labels),
-						Annotations: texts(alert.Annotations)})
-				}
+	err = p.alerting(ctx, func(r promv1.AlertingRule) {
+		all = append(all, remediate.Rule{Name: r.Name, Expr: r.Query, Labels: texts(r.Labels),
+			Annotations: texts(r.Annotations)})
+	})
+	return all, err
+}
+
+// alerting calls each with every alerting rule. An answer without groups is an error: a server
+// without rules has an empty list of them.
+func (p Prometheus) alerting(ctx context.Context, each func(promv1.AlertingRule)) error {
+	var rules promv1.RulesResult
+	err := p.ask(ctx, question{http.MethodGet, "rules", listingLimit},
+		func(ctx context.Context, a promv1.API) (err error) {
+			rules, err = a.Rules(ctx, nil)
+			return err
+		})
+	if err == nil && rules.Groups == nil {
+		err = errors.New("the answer is not Prometheus' JSON: it has no groups of rules")
+	}
+	if err != nil {
+		return fmt.Errorf("prometheus: %w", err)
+	}
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			if alert, ok := r.(promv1.AlertingRule); ok {
+				each(alert)
 			}
 		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
 	}
-	return all, nil
+	return nil
 }
 
 func texts(set model.LabelSet) map[string]string {
