@@ -174,11 +174,11 @@ func TestAnswersAreKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		run.Plan.Amount = &remediate.Amount{Rows: 5, Bytes: 1 << 40}
-		if run, err = appended(t, d.Journal, f.Token, run, remediate.AwaitingApproval); err != nil {
-			t.Fatal(err)
-		}
 		for _, by := range []string{"ann", hostile} {
+			run.Plan.Amount = &remediate.Amount{Rows: float64(len(by)), Bytes: 1 << 40}
+			if run, err = appended(t, d.Journal, f.Token, run, remediate.AwaitingApproval); err != nil {
+				t.Fatal(err)
+			}
 			if err := d.Approve(t.Context(), run.ID, "", by, d.now.Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
@@ -208,7 +208,7 @@ func TestAnswersAreKept(t *testing.T) {
 		if err := d.Cancel(t.Context(), run.ID, "ann", "too"); err != nil {
 			t.Errorf("to cancel what was rejected: %v, want that once is enough", err)
 		}
-		if n, err := d.Verify(t.Context()); n != 6 || err != nil {
+		if n, err := d.Verify(t.Context()); n != 7 || err != nil {
 			t.Errorf("Verify: %d %v", n, err)
 		}
 	})

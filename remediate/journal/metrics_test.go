@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -86,8 +88,13 @@ upkeep_runs_active{action="a/b",state="received"} 1
 	if err := d.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := testutil.CollectAndCompare(d.Journal, strings.NewReader(""), "upkeep_policy_runs_total"); err == nil {
-		t.Error("a store that is closed has counters at zero")
+	samples := make(chan prometheus.Metric, 100)
+	d.Collect(samples)
+	close(samples)
+	for m := range samples {
+		if err := m.Write(new(dto.Metric)); err == nil {
+			t.Errorf("a store that is closed has a value: %s", m.Desc())
+		}
 	}
 }
 
@@ -129,6 +136,10 @@ func TestVerifyNamesTheEntry(t *testing.T) {
 	}
 	if n, err := d.Verify(t.Context()); n != 20 || err != nil {
 		t.Errorf("as it was: %d %v", n, err)
+	}
+	d.sql(t, "update entries set seq = 21 where seq = 20") // the chain holds, and a number is missing
+	if n, err := d.Verify(t.Context()); n != 19 || !journal.Broken(err) {
+		t.Errorf("a number is missing: %d %v", n, err)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
