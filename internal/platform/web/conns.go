@@ -57,7 +57,9 @@ func (c *Conns) State(conn net.Conn, state http.ConnState) {
 	case http.StateActive: // it has sent a part of a request, which proves nothing
 	case http.StateClosed, http.StateHijacked:
 		delete(c.all, conn)
-		delete(c.loose, at)
+		if c.loose[at].conn == conn { // and no later one from the same port
+			delete(c.loose, at)
+		}
 	}
 }
 
