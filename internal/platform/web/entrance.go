@@ -162,7 +162,7 @@ func originHost(origin string) string {
 }
 
 func (e *Entrance) named(host string) bool {
-	return host == "localhost" || net.ParseIP(host) != nil || slices.ContainsFunc(e.Hosts, func(name string) bool {
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host) != nil || slices.ContainsFunc(e.Hosts, func(name string) bool {
 		return strings.EqualFold(name, host)
 	})
 }
@@ -237,7 +237,8 @@ func (e *Entrance) wrong(g *gin.Context, route Route, err error) {
 		route.refuse(g, http.StatusUnauthorized, err.Error())
 	default:
 		e.Logger.Error("login could not be checked", "path", g.Request.URL.Path, "err", err)
-		Refuse(g, http.StatusInternalServerError, err.Error())
+		// It may name a file, which is no matter of strangers.
+		Refuse(g, http.StatusInternalServerError, "the login could not be checked; the log of upkeep says why")
 	}
 }
 
