@@ -100,7 +100,8 @@ func (c filesystem) write(w *collectors.Writer, m *procfs.MountInfo, s unix.Stat
 		w.Set(metric, v, c.target.Name, m.Source, m.MountPoint, m.FSType)
 	}
 	block := float64(s.Bsize)
-	used, available := float64(s.Blocks-s.Bfree)*block, float64(s.Bavail)*block
+	// Some of networks say that more is free than there is.
+	used, available := float64(s.Blocks-min(s.Bfree, s.Blocks))*block, float64(s.Bavail)*block
 	set(c.size, float64(s.Blocks)*block)
 	set(c.used, used)
 	set(c.available, available)
@@ -108,7 +109,7 @@ func (c filesystem) write(w *collectors.Writer, m *procfs.MountInfo, s unix.Stat
 		set(c.ratio, used/(used+available))
 	}
 	if s.Files > 0 {
-		set(c.inodes, float64(s.Files-s.Ffree)/float64(s.Files))
+		set(c.inodes, float64(s.Files-min(s.Ffree, s.Files))/float64(s.Files))
 	}
 	readonly := 0.0
 	if s.Flags&unix.ST_RDONLY != 0 {

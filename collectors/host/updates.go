@@ -104,11 +104,11 @@ func simulate(ctx context.Context, apt, root string) (security, other int, err e
 		if !ok || !strings.Contains(rest, "[") {
 			continue
 		}
-		from, _, _ := strings.Cut(rest, "(")
+		from, origin, _ := strings.Cut(rest, "(")
 		if !strings.Contains(from, "[") {
 			continue // it would be installed anew
 		}
-		if strings.Contains(strings.ToLower(rest), "security") {
+		if strings.Contains(strings.ToLower(origin), "security") {
 			security++
 		} else {
 			other++
