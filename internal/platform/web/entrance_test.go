@@ -18,6 +18,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 // A fixture is a router whose requests the test makes by hand.
@@ -249,7 +250,11 @@ func TestPlaces(t *testing.T) {
 					t.Errorf("round %d: %d", round, w.Code)
 				}
 			})
-			<-inside
+			select {
+			case <-inside:
+			case <-time.After(servertest.Patience):
+				t.Fatalf("round %d: no place has come back", round)
+			}
 		}
 		w := f.ask("GET", "/quick", "", as("ci")...)
 		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
