@@ -490,6 +490,9 @@ func rulesOfTheUser() []wrong {
 		with(own("      - alert: A\n        expr: upkeep_redis_up == 0\n        labels: {severity: info}\n        "+
 			"annotations:\n          action: redis/bgsav\n          limit: a lot\n"), "annotations",
 			`own.yaml:8: alert "A": the annotation action names "redis/bgsav", which does not exist; did you mean "redis/bgsave"?`, `own.yaml:9: alert "A": the annotation limit is "a lot"; write the number that the expression compares with`),
+		with(own("      - alert: A\n        expr: upkeep_redis_up == 0\n        labels: {severity: info}\n        "+
+			"annotations: {limit: NaN}\n"), "a limit that nothing can be compared with",
+			`own.yaml:7: alert "A": the annotation limit is "NaN"; write the number that the expression compares with`),
 		with(own("      - alert: A\n        exp: upkeep_redis_up == 0\n"), "misspelt key of a rule",
 			`own.yaml:5: field exp not found in type rulefmt.Rule; Prometheus would not take the file`),
 		with(own("      - alert: A\n        expr: upkeep_logs_request_duration_seconds > 1\n        labels: "+

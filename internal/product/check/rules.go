@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -158,12 +159,18 @@ func (k *checker) userRule(r, first *rule) {
 				"docs/actions.md lists the actions; write none for an alert without an action"))
 	}
 	if limit, ok := r.annotations["limit"]; ok {
-		if _, err := strconv.ParseFloat(limit, 64); err != nil {
+		if !isNumber(limit) {
 			say("annotations.limit", false,
 				"%s: the annotation limit is %q; write the number that the expression compares with, like \"0.2\"",
 				r.name(), limit)
 		}
 	}
+}
+
+// isNumber reports whether a value can be compared with a text.
+func isNumber(text string) bool {
+	v, err := strconv.ParseFloat(text, 64)
+	return err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
 }
 
 func (k *checker) actionNames() (names []string) {

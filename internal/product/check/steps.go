@@ -3,7 +3,6 @@ package check
 import (
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ai-micro-service/upkeep/internal/product/config"
@@ -160,7 +159,7 @@ func (k *checker) limits(c chain) {
 			continue
 		}
 		for _, r := range c.matches {
-			if _, err := strconv.ParseFloat(r.annotations["limit"], 64); err != nil {
+			if !isNumber(r.annotations["limit"]) {
 				k.fault(c.at, "%s: mode auto needs a limit that upkeep knows, and the rule of %s has no limit "+
 					"annotation with a number: set limit in the policy, or mode: ask", c.who, r.alert)
 				return
