@@ -141,7 +141,7 @@ func TestOtherIsExportedOnce(t *testing.T) {
 }
 
 // A quantile lies in the bucket that has it, and quantiles are in order; without a request
-// there is none.
+// the quantile is 0.
 func TestQuantiles(t *testing.T) {
 	random := rand.New(rand.NewPCG(8, 8))
 	bounds := Bounds()

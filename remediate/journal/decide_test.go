@@ -67,7 +67,7 @@ func TestDecide(t *testing.T) {
 			t.Fatal(err)
 		}
 		// With the second edition the run is there already, and people were paged: what it decided is
-		// written, and nobody is paged twice.
+		// written, and no one is paged twice.
 		want := []string{`{"n":1}`, `{"n":2}`, `{"n":3}`, `{"n":4}`, `{"n":2}`, `{"n":4}`}
 		if !slices.Equal(cases, want) {
 			t.Errorf("cases %v, want %v", cases, want)
@@ -162,7 +162,7 @@ func TestJoinTakesOver(t *testing.T) {
 	}
 }
 
-// An answer is kept with what was answered: its amount, until when, and by whom; the last one
+// An answer is kept with what was answered: its amount, its end, and the person; the last one
 // holds. What people write is kept as it is, whatever is in it.
 func TestAnswersAreKept(t *testing.T) {
 	both(t, func(t *testing.T, open func() *fixture) {

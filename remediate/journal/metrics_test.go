@@ -17,7 +17,7 @@ import (
 )
 
 // The metrics are what is stored: a counter of each outcome is there at zero before its
-// first run, a pause that is over is none, and a promoted policy is not demoted.
+// first run, a pause that is over does not count, and a promoted policy is not demoted.
 func TestMetrics(t *testing.T) {
 	d := openStore(t, store.Options{Memory: true})
 	d.Expect([]journal.Expected{{Policy: "p", Action: "a/b"}})

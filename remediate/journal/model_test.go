@@ -107,7 +107,7 @@ func (m *model) step() {
 			by = 40 * time.Minute // however long the test takes, no lease is just about to end
 		}
 		m.passes(m.t, by)
-		if m.store.Shared() { // its clock stands still, beside that
+		if m.store.Shared() { // the server's clock cannot be moved
 			for i := range m.expires {
 				if !m.expires[i].IsZero() {
 					m.expires[i] = m.expires[i].Add(-by)
@@ -141,7 +141,7 @@ func (m *model) create() {
 	}
 }
 
-// any returns a run, or nil if there is none.
+// any returns a run, or nil when no run exists.
 func (m *model) any() *modelRun {
 	if len(m.runs) == 0 {
 		return nil

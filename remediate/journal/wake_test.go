@@ -130,7 +130,7 @@ func TestPostpone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if keys := d.dueNow(t); len(keys) != 0 {
-			t.Errorf("put off, it is due: %v", keys)
+			t.Errorf("put off, these are ready: %v", keys)
 		}
 		d.now = d.now.Add(time.Hour)
 		run, second := claim(t, d.Journal, 1)

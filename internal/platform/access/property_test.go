@@ -199,7 +199,7 @@ func TestOnceIsOnceForAll(t *testing.T) {
 }
 
 // What is no session of ours is no session and no failed login: it may be an old one. Without
-// a key there is none.
+// a key no session exists.
 func TestWhatIsNoSession(t *testing.T) {
 	b := newBench()
 	show := b.login(t, access.Identity{Kind: access.ByUser, Name: "ann"})

@@ -71,8 +71,8 @@ const maxAnswer = 256 << 20
 func NewDocker(c DockerConfig) (*Docker, error) {
 	u, err := url.Parse(c.Host)
 	if err != nil { // which would repeat the URL, and a password in it
-		return nil, fmt.Errorf("docker %s: its host cannot be read; unix:///var/run/docker.sock or tcp://host:port was "+
-			"expected", c.Name)
+		return nil, fmt.Errorf("docker %s: its host cannot be read; unix:///var/run/docker.sock or tcp://host:port "+
+			"was expected", c.Name)
 	}
 	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, host: c.Host, tls: c.TLS,
 		seen: sightings{path: c.Sightings}}

@@ -90,7 +90,7 @@ func TestSightingsDamaged(t *testing.T) {
 	}
 }
 
-// A note is there as a whole, whoever reads meanwhile, and what a killed process left of one is
+// A note is complete at each moment, and what a killed process left of one is
 // removed, but for what may be being written.
 func TestWriteNote(t *testing.T) {
 	dir := t.TempDir()

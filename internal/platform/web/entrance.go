@@ -162,9 +162,8 @@ func originHost(origin string) string {
 }
 
 func (e *Entrance) named(host string) bool {
-	return strings.EqualFold(host, "localhost") || net.ParseIP(host) != nil || slices.ContainsFunc(e.Hosts, func(name string) bool {
-		return strings.EqualFold(name, host)
-	})
+	same := func(name string) bool { return strings.EqualFold(name, host) }
+	return same("localhost") || net.ParseIP(host) != nil || slices.ContainsFunc(e.Hosts, same)
 }
 
 // hostname returns an address without its port.

@@ -177,7 +177,7 @@ func TestWhereARequestComesFrom(t *testing.T) {
 	}
 }
 
-// A fault of ours is told to a stranger as one, without what it is: that is in the log.
+// The answer to a stranger says that a fault exists, and not which: that is in the log.
 func TestFaultsAreNotShown(t *testing.T) {
 	f := newFixture(web.Get("/read", access.View, "", hello))
 	f.missing = errors.New("open /etc/upkeep/ci-token: no such file")
@@ -195,7 +195,7 @@ func TestFaultsAreNotShown(t *testing.T) {
 	}
 }
 
-// A route has its body and its time: no more is read, and what waits for it is told why.
+// A route has its body and its time: no more is read, and a handler that is too slow learns why.
 func TestBounds(t *testing.T) {
 	small := web.Post("/small", access.View, "", func(g *gin.Context) {
 		if _, err := io.ReadAll(g.Request.Body); err != nil {
