@@ -91,7 +91,7 @@ func TestDecide(t *testing.T) {
 			t.Errorf("a case that is no JSON: %v", err)
 		}
 		if after, err := d.Verify(t.Context()); err != nil || after != before {
-			t.Errorf("%d entries, %v: a part of the decisions was kept beside %d", after, err, before)
+			t.Errorf("%+v, %v: a part of the decisions was kept beside %+v", after, err, before)
 		}
 	})
 }
@@ -208,8 +208,8 @@ func TestAnswersAreKept(t *testing.T) {
 		if err := d.Cancel(t.Context(), run.ID, "ann", "too"); err != nil {
 			t.Errorf("to cancel what was rejected: %v, want that once is enough", err)
 		}
-		if n, err := d.Verify(t.Context()); n != 7 || err != nil {
-			t.Errorf("Verify: %d %v", n, err)
+		if n, err := d.Verify(t.Context()); n.Entries != 7 || err != nil {
+			t.Errorf("Verify: %+v %v", n, err)
 		}
 	})
 }
@@ -242,9 +242,9 @@ func TestAppendIsAllOrNothing(t *testing.T) {
 		d.store.Intercept(nil)
 		n, err := d.Verify(t.Context())
 		got, errRun := d.Get(t.Context(), run.ID)
-		if said := d.notified(t); err != nil || errRun != nil || n != test.entries || got.State != test.state ||
+		if said := d.notified(t); err != nil || errRun != nil || n.Entries != test.entries || got.State != test.state ||
 			len(said) != test.said {
-			t.Errorf("%+v: %d entries, the run is %s, notified %v, %v %v", test, n, got.State, said, err, errRun)
+			t.Errorf("%+v: %+v, the run is %s, notified %v, %v %v", test, n, got.State, said, err, errRun)
 		}
 	}
 	if err := d.Append(t.Context(), change); err == nil || !strings.Contains(err.Error(), "is no longer received") {

@@ -128,18 +128,18 @@ func TestVerifyNamesTheEntry(t *testing.T) {
 			"entry = entry || ' '"} {
 			d.sql(t, "update entries set "+change+" where seq = ?", seq)
 			n, err := d.Verify(t.Context())
-			if n != seq-1 || !journal.Broken(err) || !strings.Contains(err.Error(), fmt.Sprintf("entry %d was", seq)) {
-				t.Errorf("entry %d, %s: %d %v", seq, change, n, err)
+			if n.Entries != seq-1 || !journal.Broken(err) || !strings.Contains(err.Error(), fmt.Sprintf("entry %d was", seq)) {
+				t.Errorf("entry %d, %s: %+v %v", seq, change, n, err)
 			}
 			d.sql(t, "update entries set (entry, hash) = (select entry, hash from kept where kept.seq = entries.seq)")
 		}
 	}
-	if n, err := d.Verify(t.Context()); n != 20 || err != nil {
-		t.Errorf("as it was: %d %v", n, err)
+	if n, err := d.Verify(t.Context()); n.Entries != 20 || err != nil {
+		t.Errorf("as it was: %+v %v", n, err)
 	}
 	d.sql(t, "update entries set seq = 21 where seq = 20") // the chain holds, and a number is missing
-	if n, err := d.Verify(t.Context()); n != 19 || !journal.Broken(err) {
-		t.Errorf("a number is missing: %d %v", n, err)
+	if n, err := d.Verify(t.Context()); n.Entries != 19 || !journal.Broken(err) {
+		t.Errorf("a number is missing: %+v %v", n, err)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -320,7 +320,7 @@ func (m *model) verify() {
 				r.cancel)
 		}
 	}
-	if n, err := m.Verify(m.t.Context()); err != nil || n != m.entries {
-		m.failed("Verify: %d %v, want %d", n, err, m.entries)
+	if n, err := m.Verify(m.t.Context()); err != nil || n.Entries != m.entries {
+		m.failed("Verify: %+v %v, want %d", n, err, m.entries)
 	}
 }

@@ -147,8 +147,8 @@ func TestPostpone(t *testing.T) {
 		if keys := d.dueNow(t); len(keys) != 1 {
 			t.Error("it was cancelled while it was looked at, and is looked at in an hour")
 		}
-		if n, err := d.Verify(t.Context()); n != 3 || err != nil {
-			t.Errorf("Verify: %d %v: to put off is no entry", n, err)
+		if n, err := d.Verify(t.Context()); n.Entries != 3 || err != nil {
+			t.Errorf("Verify: %+v %v: to put off is no entry", n, err)
 		}
 	})
 }
