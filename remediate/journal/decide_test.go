@@ -91,7 +91,7 @@ func TestDecide(t *testing.T) {
 			t.Errorf("a case that is no JSON: %v", err)
 		}
 		if after, err := d.Verify(t.Context()); err != nil || after != before {
-			t.Errorf("%+v entries, %v: a part of the decisions was kept beside %+v", after, err, before)
+			t.Errorf("%+v, %v: a part of the decisions was kept beside %+v", after, err, before)
 		}
 	})
 }
@@ -244,7 +244,7 @@ func TestAppendIsAllOrNothing(t *testing.T) {
 		got, errRun := d.Get(t.Context(), run.ID)
 		if said := d.notified(t); err != nil || errRun != nil || n.Entries != test.entries || got.State != test.state ||
 			len(said) != test.said {
-			t.Errorf("%+v: %d entries, the run is %s, notified %v, %v %v", test, n.Entries, got.State, said, err, errRun)
+			t.Errorf("%+v: %+v, the run is %s, notified %v, %v %v", test, n, got.State, said, err, errRun)
 		}
 	}
 	if err := d.Append(t.Context(), change); err == nil || !strings.Contains(err.Error(), "is no longer received") {

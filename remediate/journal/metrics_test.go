@@ -128,9 +128,8 @@ func TestVerifyNamesTheEntry(t *testing.T) {
 			"entry = entry || ' '"} {
 			d.sql(t, "update entries set "+change+" where seq = ?", seq)
 			n, err := d.Verify(t.Context())
-			if n.Entries != seq-1 ||
-				!journal.Broken(err) || !strings.Contains(err.Error(), fmt.Sprintf("entry %d was", seq)) {
-				t.Errorf("entry %+v, %s: %+v %v", seq, change, n, err)
+			if n.Entries != seq-1 || !journal.Broken(err) || !strings.Contains(err.Error(), fmt.Sprintf("entry %d was", seq)) {
+				t.Errorf("entry %d, %s: %+v %v", seq, change, n, err)
 			}
 			d.sql(t, "update entries set (entry, hash) = (select entry, hash from kept where kept.seq = entries.seq)")
 		}

@@ -321,6 +321,6 @@ func (m *model) verify() {
 		}
 	}
 	if n, err := m.Verify(m.t.Context()); err != nil || n.Entries != m.entries {
-		m.failed("Verify: %d %v, want %d", n.Entries, err, m.entries)
+		m.failed("Verify: %+v %v, want %d", n, err, m.entries)
 	}
 }
