@@ -29,7 +29,7 @@ func TestWrongPolicies(t *testing.T) {
 		{"steps and mode", onePolicy("match: ['a=b'], mode: ask, steps: [{action: redis/bgsave}]"),
 			`f:3: policy "p" has both steps and mode; mode was expected within a step`},
 		{"a retention below a cooldown", onePolicy("match: ['a=b'], action: redis/bgsave, cooldown: 3d") +
-			"store: {retention: 2d}\n", `store.retention is 2d and cooldown of policy "p" is 3d`},
+			"store: {retention: 2d}\n", `f:4: store.retention is 2d and cooldown of policy "p" is 3d`},
 		{"a retention below flapping", target + "store: {retention: 1m}\n",
 			`f:2: store.retention is 1m and engine.flap is 10m`},
 		{"no step", onePolicy("match: ['a=b'], steps: []"), `f:3: policy "p" has no step; at least one was expected`},
@@ -421,7 +421,8 @@ notify:
 		true, true, false,
 		"observe", "late", time.Hour, 0.25,
 		config.Engine{Concurrency: 8, PerTarget: 2, Lease: 5 * time.Second, ReconcileInterval: time.Minute,
-			ResolveAfter: 5 * time.Minute, ExpireAfter: 12 * time.Hour, Flap: 10 * time.Minute},
+			ResolveAfter: 5 * time.Minute, ExpireAfter: 12 * time.Hour, Flap: 10 * time.Minute,
+			MaxIncidents: 10_000, MaxIncidentsPerAlert: 2_000},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
