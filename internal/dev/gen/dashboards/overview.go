@@ -87,11 +87,9 @@ func overview(limit map[string]float64) dashboard {
 		levels(from(limit["RedisSnapshotOld"], "red")),
 		line{on("upkeep_redis_snapshot_age_seconds"), "{{server}}"}))
 
-	l.add(12, 8, graph("Key hit ratio", "Share of reads that find their key, over five minutes.", "percentunit",
-		levels(),
-		line{"rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) / (rate(" +
-			on("upkeep_redis_keyspace_hits_total") + "[5m]) + rate(" + on("upkeep_redis_keyspace_misses_total") +
-			"[5m]))", "{{server}}"}))
+	hits, misses := rate("upkeep_redis_keyspace_hits_total"), rate("upkeep_redis_keyspace_misses_total")
+	l.add(12, 8, graph("Key hit ratio", "Share of reads that find their key.", "percentunit", levels(),
+		line{hits + " / (" + hits + " + " + misses + ")", "{{server}}"}))
 	l.add(12, 8, graph("Keys", "All keys of a server, and keys with a TTL.", "short", levels(),
 		line{"sum by (server) (" + on("upkeep_redis_keys") + ")", "{{server}}"},
 		line{"sum by (server) (" + on("upkeep_redis_expiring_keys") + ")", "{{server}} with an end"}))
