@@ -13,8 +13,8 @@ import (
 // Pressure reports for how long processes waited for CPU, memory or disks.
 func Pressure(t *target.Host) collectors.Collector {
 	c := pressure{target: t, seconds: counter("pressure_seconds_total", "Time in which processes waited for a "+
-		"resource (cpu, memory or io): some of them, or all at once (full). The machine has too little of what is waited for "+
-		"much of the time.", "resource", "stalled")}
+		"resource (cpu, memory or io): some of them, or all at once (full). The machine has too little of what is "+
+		"waited for much of the time.", "resource", "stalled")}
 	return collectors.Collector{
 		Name:   "host/pressure",
 		Target: t.Name,

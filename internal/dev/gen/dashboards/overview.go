@@ -98,10 +98,10 @@ func overview(limit map[string]float64) dashboard {
 	l.add(12, 8, graph("Used", "As df counts: space reserved for root is not available.", "percentunit",
 		levels(from(limit["HostFilesystemFilling"], "red")),
 		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))
-	l.add(12, 8, graph("Predicted usage in a week", "At the growth rate of the last day. Above 1 the file system "+
-		"will be full within a week.", "percentunit", levels(from(1, "red")),
-		line{"clamp_min(predict_linear(" + on("upkeep_host_filesystem_used_ratio") + "[1d], 7 * 86400), 0)",
-			"{{server}} {{mountpoint}}"}))
+	l.add(12, 8, table("Limits reached within 90 days", "At the growth of the last four weeks. Without a trend "+
+		"nothing is shown. upkeep forecast shows the rest.", "s", "time", levels(),
+		"last_over_time("+on("upkeep:capacity_seconds_to_limit:likely")+"[2h]) < 90 * 86400", "resource", "server",
+		"mountpoint"))
 
 	l.row("upkeep itself")
 	l.add(8, 8, graph("Collection time", "Duration of each collector.", "s", levels(),
