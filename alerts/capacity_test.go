@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	promrules "github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/teststorage"
 )
 
@@ -24,7 +25,9 @@ type stage struct {
 
 func newStage(t testing.TB) *stage {
 	t.Helper()
-	s := &stage{t: t, db: teststorage.New(t)}
+	s := &stage{t: t, db: teststorage.New(t, func(o *tsdb.Options) { // blocks as the embedded storage has them
+		o.MinBlockDuration, o.MaxBlockDuration = (2 * time.Hour).Milliseconds(), (9 * 24 * time.Hour).Milliseconds()
+	})}
 	s.engine = promql.NewEngine(promql.EngineOpts{MaxSamples: 50_000_000, Timeout: 5 * time.Minute,
 		LookbackDelta: 5 * time.Minute, Parser: parser.NewParser(parser.Options{})})
 	m := promrules.NewManager(&promrules.ManagerOptions{

@@ -48,6 +48,16 @@ func (c *capacity) max1d(h int) float64 {
 	return most
 }
 
+// existed reports whether anything was recorded in the day before an hour.
+func (c *capacity) existed(h int) bool {
+	for i := max(0, h-23); i <= h; i++ {
+		if !math.IsNaN(c.max1d(i)) {
+			return true
+		}
+	}
+	return false
+}
+
 // within returns the days after one hour until another.
 func (c *capacity) within(after, until int) []dayValue {
 	from, _ := slices.BinarySearchFunc(c.days, after+1, func(d dayValue, h int) int { return d.at - h })
@@ -102,16 +112,16 @@ func (c *capacity) at(h int, limit float64) growth {
 	g := nothing
 	if week := c.changes(h, 7); len(week) >= 7 {
 		median := quantile(0.5, week)
-		if !(quantile(0.3, week) > 0) && !(quantile(0.7, week) < 0) {
+		if !(quantile(0.3, week) > 0) {
 			return nothing
 		}
-		if two := c.changes(h, 14); median > 0 && len(two) >= 7 && quantile(0.6, two) <= 0.6*median {
+		if two := c.changes(h, 14); len(two) > 0 && quantile(0.6, two) <= 0.6*median {
 			return nothing
 		}
 		g.median, g.p90 = median/7, quantile(0.9, week)/7
 	} else {
 		days := c.within(h-14*24, h)
-		if len(days) < 7 || len(c.within(h-35*24, h-7*24)) == 0 {
+		if len(days) < 7 || !c.existed(h-7*24) {
 			return nothing
 		}
 		slope, r2 := line(days)

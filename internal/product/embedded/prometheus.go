@@ -40,6 +40,10 @@ const (
 	maxSamples   = 20_000_000
 	lookback     = 5 * time.Minute
 
+	// As Prometheus' own default: blocks are joined up to a tenth of the retention, and this. The
+	// library's is two hours, and a month is read from 360 of them.
+	longestBlock = 31 * 24 * time.Hour
+
 	// As Prometheus' own defaults: how long a pause is no reason to begin the
 	// "for" of an alert anew, and what is left of it at least after a start.
 	outageTolerance = time.Hour
@@ -136,6 +140,7 @@ func (m *prom) closeStorage() error { return errors.Join(m.daily.close(), m.db.C
 func openDB(c Config, own *promconfig.Config) (*tsdb.DB, error) {
 	o := tsdb.DefaultOptions()
 	o.RetentionDuration = c.Retention.Milliseconds()
+	o.MaxBlockDuration = max(o.MinBlockDuration, min(c.Retention/10, longestBlock).Milliseconds())
 	if r := own.StorageConfig.TSDBConfig.Retention; r != nil {
 		o.MaxBytes = int64(r.Size)
 	}
