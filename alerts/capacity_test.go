@@ -25,8 +25,8 @@ type stage struct {
 
 func newStage(t testing.TB) *stage {
 	t.Helper()
-	s := &stage{t: t, db: teststorage.New(t, func(o *tsdb.Options) { // blocks as the embedded storage has them
-		o.MinBlockDuration, o.MaxBlockDuration = (2 * time.Hour).Milliseconds(), (9 * 24 * time.Hour).Milliseconds()
+	s := &stage{t: t, db: teststorage.New(t, func(o *tsdb.Options) { // few blocks, as the embedded storage has
+		o.MinBlockDuration, o.MaxBlockDuration = (9 * 24 * time.Hour).Milliseconds(), (9 * 24 * time.Hour).Milliseconds()
 	})}
 	s.engine = promql.NewEngine(promql.EngineOpts{MaxSamples: 50_000_000, Timeout: 5 * time.Minute,
 		LookbackDelta: 5 * time.Minute, Parser: parser.NewParser(parser.Options{})})
