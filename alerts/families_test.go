@@ -29,7 +29,7 @@ type generated struct {
 	family  string
 	samples []float64
 	limit   float64
-	begins  int // the first sample that there is
+	begins  int // the first sample
 	full    int // when it first reached the limit, -1: it does not
 }
 

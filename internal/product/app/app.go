@@ -225,7 +225,7 @@ func (a *App) prometheus() (prom.Prometheus, bool) {
 	return prom.Prometheus{URL: p.URL, Client: prom.LoggedIn(p.User, p.Password(), p.URL)}, p.URL != ""
 }
 
-// asker returns the same for the console, nil where there is none.
+// asker returns the same for the console, or nil.
 func (a *App) asker() forecast.Asker {
 	if p, ok := a.prometheus(); ok {
 		return p

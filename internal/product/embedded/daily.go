@@ -34,6 +34,7 @@ const (
 	// scraped each few minutes.
 	dailyBlock   = 32 * day
 	dailyStripes = 1 << 6
+	dailyBuffer  = 256 << 10
 )
 
 // A daily keeps one sample a day of some series, in a storage of its own: that is small, and
@@ -48,7 +49,7 @@ func openDaily(c Config, from *tsdb.DB) (*daily, error) {
 	o := tsdb.DefaultOptions()
 	o.RetentionDuration = c.DailyRetention.Milliseconds()
 	o.MinBlockDuration, o.MaxBlockDuration = dailyBlock.Milliseconds(), dailyBlock.Milliseconds()
-	o.StripeSize, o.HeadChunksWriteBufferSize = dailyStripes, chunkBuffer
+	o.StripeSize, o.HeadChunksWriteBufferSize = dailyStripes, dailyBuffer
 	o.WALCompression = compression.Snappy
 	log := c.Logger.With("part", "daily")
 	db, err := tsdb.Open(filepath.Join(c.Dir, "daily"), log, prometheus.NewRegistry(), o, nil)
