@@ -39,8 +39,9 @@ func Parse(in fs.FS) (all []Rule, err error) {
 
 // A Recorded is one recording rule: what is dear to ask, under a name of its own.
 type Recorded struct {
-	Name string `yaml:"record"`
-	Expr string `yaml:"expr"`
+	Name   string            `yaml:"record"`
+	Expr   string            `yaml:"expr"`
+	Labels map[string]string `yaml:"labels"`
 }
 
 // Recording returns the recording rules of all rule files, in their order.
@@ -73,7 +74,7 @@ func read(in fs.FS) (all []Rule, recorded []Recorded, err error) {
 		for _, g := range content.Groups {
 			for _, r := range g.Rules {
 				if r.Recorded != "" {
-					recorded = append(recorded, Recorded{r.Recorded, r.Expr})
+					recorded = append(recorded, Recorded{r.Recorded, r.Expr, r.Labels})
 					continue
 				}
 				r.File = name

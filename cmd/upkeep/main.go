@@ -71,8 +71,8 @@ web.tokens (--token-file or $UPKEEP_TOKEN).`,
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(),
-		scheduleCommand(), planCommand(), runCommand(), approveCommand(), rejectCommand(), cancelCommand(),
-		pauseCommand(), resumeCommand(), policyCommand(), journalCommand(), loginCommand()} {
+		scheduleCommand(), forecastCommand(), planCommand(), runCommand(), approveCommand(), rejectCommand(),
+		cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand(), loginCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)
 	}

@@ -28,7 +28,7 @@ func Filesystem(t *target.Host) collectors.Collector {
 		hung:      &hung{asked: make(map[string]bool)},
 		target:    t,
 		size:      gauge("size_bytes", "Size of the file system.").WithoutPanel(collectors.AdHoc),
-		used:      gauge("used_bytes", "Bytes that are used.").WithoutPanel(collectors.AdHoc),
+		used:      gauge("used_bytes", "Bytes that are used."),
 		available: gauge("available_bytes", "Bytes that a user without privileges can still write."),
 		ratio:     gauge("used_ratio", "Used share of the space available to users, as df counts it."),
 		inodes: gauge("inodes_used_ratio",

@@ -21,8 +21,7 @@ func Activity(t *target.Postgres) collectors.Collector {
 			"Number of client sessions by state: active, idle, idle_in_transaction or other.", "state"),
 		limit: gauge("connections_max",
 			"Number of sessions that clients without special rights can have: max_connections without the reserved "+
-				"ones.").WithoutPanel("beside the ratio, " +
-			"which is in rule and panel"),
+				"ones."),
 		used: gauge("connections_used_ratio", "Used share of connections_max."),
 		oldest: gauge("oldest_transaction_seconds",
 			"Age of the oldest open client transaction; 0 when no transaction is open."),

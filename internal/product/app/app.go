@@ -27,6 +27,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
+	"github.com/ai-micro-service/upkeep/internal/product/forecast"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -222,6 +223,14 @@ func (a *App) prometheus() (prom.Prometheus, bool) {
 	}
 	p := a.start.Prometheus
 	return prom.Prometheus{URL: p.URL, Client: prom.LoggedIn(p.User, p.Password(), p.URL)}, p.URL != ""
+}
+
+// asker returns the same for the console, or nil.
+func (a *App) asker() forecast.Asker {
+	if p, ok := a.prometheus(); ok {
+		return p
+	}
+	return nil
 }
 
 // query asks for the subjects of a schedule.

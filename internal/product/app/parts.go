@@ -157,6 +157,7 @@ func (a *App) openEmbedded(context.Context) error {
 		ScrapeInterval:     c.Embedded.ScrapeInterval,
 		EvaluationInterval: c.Embedded.EvaluationInterval,
 		Retention:          c.Embedded.Retention,
+		DailyRetention:     c.Embedded.DailyRetention,
 		RetentionSize:      c.Embedded.RetentionSize,
 		Parts:              a.embeddedParts(c, informed),
 		ConfigDir:          c.Embedded.Dir(),
@@ -304,7 +305,7 @@ func (a *App) openPages(context.Context) error {
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
 		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson,
-		Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
+		Metrics: a.asker, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
 		Signer: a.signer,
 	})
 	return nil

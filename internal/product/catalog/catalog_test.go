@@ -58,6 +58,7 @@ func panelExprs(t *testing.T) (exprs []string) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("dashboards: %v %v", names, err)
 	}
+	times := strings.NewReplacer("$__rate_interval", "5m", "$__range", "7d")
 	labelValues := regexp.MustCompile(`^label_values\((.*), \w+\)$`)
 	for _, name := range names {
 		text, err := fs.ReadFile(dashboards.Files(), name)
@@ -75,7 +76,7 @@ func panelExprs(t *testing.T) (exprs []string) {
 		}
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				exprs = append(exprs, strings.ReplaceAll(q.Expr, "$__range", "7d"))
+				exprs = append(exprs, times.Replace(q.Expr))
 			}
 		}
 		for _, v := range d.Templating.List {

@@ -32,7 +32,12 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 	}
 	for _, t := range s.Host {
 		all = append(all,
+			host.CPU(t),
+			host.Disk(t),
 			host.Filesystem(t),
+			host.Memory(t),
+			host.Network(t),
+			host.Pressure(t),
 			host.Updates(t),
 		)
 	}

@@ -43,8 +43,8 @@ func Config(c *config.Config, source *config.Source) ([]Finding, error) {
 func newVocabulary(c *config.Config) (*vocabulary, error) {
 	v := &vocabulary{
 		embedded: c.Embedded.Enabled, others: scrapesOthers(c), metrics: make(map[string]metric),
-		recorded: make(map[string]*rule),
-		actions:  make(map[string]remediate.Action), targets: targetNames(c.Targets),
+		recorded: make(map[string][]*rule), given: make(map[string]series),
+		actions: make(map[string]remediate.Action), targets: targetNames(c.Targets),
 		every: make(map[string]time.Duration),
 	}
 	for _, m := range catalog.Own() {
@@ -71,7 +71,7 @@ func newVocabulary(c *config.Config) (*vocabulary, error) {
 	for _, r := range all {
 		switch {
 		case r.record != "":
-			v.recorded[r.record] = r
+			v.recorded[r.record] = append(v.recorded[r.record], r)
 		case r.alert != "":
 			v.alerts = append(v.alerts, r)
 		}
@@ -93,7 +93,7 @@ func shippedRules() (all []*rule, err error) {
 		return nil, err
 	}
 	for _, r := range recording {
-		all = append(all, &rule{record: r.Name, text: r.Expr, shipped: true})
+		all = append(all, &rule{record: r.Name, text: r.Expr, labels: r.Labels, shipped: true})
 	}
 	for _, r := range alerting {
 		all = append(all, &rule{file: r.File, alert: r.Name, text: r.Expr, labels: r.Labels, annotations: r.Annotations,

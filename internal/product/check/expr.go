@@ -35,7 +35,7 @@ func (k *checker) selector(s *parser.VectorSelector, who string, add note) {
 			who, s.Name, s.Name, s.Name, s.Name)
 		return
 	case k.words.recorded[s.Name] != nil:
-		k.matchers(s, k.words.recorded[s.Name].gives, who, add)
+		k.matchers(s, k.words.recording(s.Name), who, add)
 		return
 	case !ok:
 		k.unknown(s.Name, who, at, add)

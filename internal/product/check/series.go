@@ -74,8 +74,8 @@ func (v *vocabulary) selected(e *parser.VectorSelector) series {
 		}
 		s.metrics = []string{m.Name}
 	case v.recorded[e.Name] != nil:
-		r := v.recorded[e.Name]
-		s = v.infer(r.expr).with(r)
+		s = v.recording(e.Name)
+		s = s.keep(func(string) bool { return true }) // it is changed below
 	case v.embedded && !v.others && e.Name == "up":
 		s.labels["job"], s.labels["instance"] = true, true
 	default:
@@ -87,6 +87,25 @@ func (v *vocabulary) selected(e *parser.VectorSelector) series {
 		}
 	}
 	return s
+}
+
+// recording returns what is known of the series of recording rules. One may read what it recorded
+// before: nothing is known of that.
+func (v *vocabulary) recording(name string) series {
+	if s, known := v.given[name]; known {
+		return s
+	}
+	v.given[name] = series{open: true}
+	var out series
+	for i, r := range v.recorded[name] {
+		one := v.infer(r.expr).with(r)
+		if i > 0 {
+			one = out.or(one)
+		}
+		out = one
+	}
+	v.given[name] = out
+	return out
 }
 
 func (v *vocabulary) aggregated(e *parser.AggregateExpr) series {

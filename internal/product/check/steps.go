@@ -142,7 +142,9 @@ func (v *vocabulary) expanded(r *rule) string {
 	text := r.text
 	for name, recorded := range v.recorded {
 		if strings.Contains(text, name) {
-			text += " " + recorded.text
+			for _, one := range recorded {
+				text += " " + one.text
+			}
 		}
 	}
 	return text

@@ -18,7 +18,8 @@ type vocabulary struct {
 	embedded bool
 	others   bool // are scraped too
 	metrics  map[string]metric
-	recorded map[string]*rule
+	recorded map[string][]*rule // several may record series of one name
+	given    map[string]series  // by those that were asked for
 	alerts   []*rule
 	user     []*rule // of alerts and recording rules, those of the user's files
 	actions  map[string]remediate.Action

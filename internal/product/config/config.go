@@ -211,6 +211,7 @@ type Embedded struct {
 	ScrapeInterval     time.Duration `yaml:"scrape_interval" default:"15s" min:"100ms" doc:"Scrape interval."`
 	EvaluationInterval time.Duration `yaml:"evaluation_interval" default:"15s" min:"100ms" doc:"Evaluation interval of the rules."`
 	Retention          time.Duration `yaml:"retention" default:"90d" min:"1h" doc:"Retention of samples."`
+	DailyRetention     time.Duration `yaml:"daily_retention" default:"400d" min:"1d" doc:"Retention of daily values: growth, limits and forecasts of capacity, and the latency and error rate of services over 30 days. A few megabytes."`
 	RetentionSize      string        `yaml:"retention_size" default:"10GB" check:"size" doc:"Maximum disk space of the samples, like 512MB or 20GB; the oldest are deleted first. The last hours do not count. 0: no limit."`
 	ScrapeConfigs      Raw           `yaml:"scrape_configs" change:"reload" doc:"Further targets that are scraped: your services, node_exporter. A list of scrape configurations in Prometheus' own syntax, with static_configs, file_sd_configs, http_sd_configs and dns_sd_configs. The metrics http_request_duration_seconds and http_requests_total of a job have rules and alerts: docs/alerts.md. Reloaded with the file."`
 	RemoteWrite        Raw           `yaml:"remote_write" change:"reload" doc:"Servers to which samples are also sent: a list in Prometheus' own syntax. Samples that were not sent before upkeep stopped are sent after its next start. Reloaded with the file."`

@@ -24,6 +24,7 @@ func (c *Console) Routes() []web.Route {
 		web.Get(Prefix+"/runs/:id", access.View, "one run with its journal entries", c.run),
 		web.Get(Prefix+"/pauses", access.View, "the pauses", c.pauses),
 		web.Get(Prefix+"/schedules", access.View, "the next and last occurrences", c.schedules),
+		web.Get(Prefix+"/forecast", access.View, "growth and time to the limit of what fills up", c.forecast),
 		web.Get(Prefix+"/policies", access.View, "the policies with their state and results", c.policies),
 		web.Get(Prefix+"/journal", access.View, "the last entries of the journal; limit, before", c.log),
 		web.Get(Prefix+"/dead_letters", access.Operate, "deliveries that could not be parsed; limit, before",

@@ -39,7 +39,8 @@ type Config struct {
 	ScrapeInterval     time.Duration
 	EvaluationInterval time.Duration
 	Retention          time.Duration
-	RetentionSize      string // like 10GB; "" or 0 is no limit
+	DailyRetention     time.Duration // of one value a day of some series: Daily
+	RetentionSize      string        // like 10GB; "" or 0 is no limit
 
 	Parts
 	ConfigDir string                    // of the configuration file

@@ -75,9 +75,9 @@ func begin(t *testing.T, dir string, used float64) *stage {
 	s.used.Store(used)
 	c := embedded.Config{
 		Dir: dir, ScrapeInterval: 200 * time.Millisecond, EvaluationInterval: 200 * time.Millisecond,
-		Retention: time.Hour,
-		Parts:     s.parts,
-		Metrics:   http.HandlerFunc(s.metrics), Webhook: http.HandlerFunc(s.webhook),
+		Retention: time.Hour, DailyRetention: 400 * 24 * time.Hour,
+		Parts:   s.parts,
+		Metrics: http.HandlerFunc(s.metrics), Webhook: http.HandlerFunc(s.webhook),
 		ExternalURL: &url.URL{Scheme: "http", Host: "upkeep.example"},
 		GroupWait:   10 * time.Millisecond, GroupInterval: 200 * time.Millisecond, ResendDelay: 200 * time.Millisecond,
 		Logger:     slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,8 @@ type prom struct {
 	config  Config
 	own     atomic.Pointer[promconfig.Config]
 	db      *tsdb.DB
+	daily   *daily
+	all     longer // what is asked
 	finder  *discovery.Manager
 	scraper *scrape.Manager
 	writer  *writer
@@ -27,4 +30,5 @@ type prom struct {
 	ctx     context.Context    // of the evaluations and of what finds targets; ended by stop
 	cancel  context.CancelFunc
 	begun   time.Time
+	keeping sync.WaitGroup // of the daily values
 }

@@ -40,6 +40,10 @@ const (
 	maxSamples   = 20_000_000
 	lookback     = 5 * time.Minute
 
+	// As Prometheus' own default: blocks are joined up to a tenth of the retention, and this. The
+	// library's is two hours, and a month is read from 360 of them.
+	longestBlock = 31 * 24 * time.Hour
+
 	// As Prometheus' own defaults: how long a pause is no reason to begin the
 	// "for" of an alert anew, and what is left of it at least after a start.
 	outageTolerance = time.Hour
@@ -60,12 +64,12 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	m := &prom{config: c, begun: time.Now()}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.own.Store(own)
-	if m.db, err = openDB(c, own); err != nil {
+	if err := m.openStorage(c, own); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, m.db.Close())
+			err = errors.Join(err, m.closeStorage())
 		}
 	}()
 	m.writer = newWriter(c, m.db, func() (*scrape.Manager, error) { return m.scraper, nil })
@@ -95,16 +99,7 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
 		NoStepSubqueryIntervalFn: noStep,
 	})
-	m.rules = rules.NewManager(&rules.ManagerOptions{
-		ExternalURL: c.ExternalURL, QueryFunc: rules.EngineQueryFunc(engine, m.db), NotifyFunc: notify, Context: m.ctx,
-		AppendableV2: m.writer, Queryable: m.db, Logger: c.Logger.With("part", "rules"), Registerer: c.Registerer,
-		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: c.ResendDelay,
-		Parser: promqlParser(),
-	})
-	if err := CheckRules(c.Rules, c.RuleFiles); err != nil {
-		return nil, err
-	}
-	if err := m.load(c.Rules, c.RuleFiles); err != nil {
+	if err := m.newRules(c, engine, notify); err != nil {
 		return nil, err
 	}
 	m.api = m.newAPI(engine, c.Registerer)
@@ -114,9 +109,38 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	return m, nil
 }
 
+// newRules makes the rule manager and loads the rules.
+func (m *prom) newRules(c Config, engine *promql.Engine, notify rules.NotifyFunc) error {
+	m.rules = rules.NewManager(&rules.ManagerOptions{
+		ExternalURL: c.ExternalURL, QueryFunc: rules.EngineQueryFunc(engine, m.all), NotifyFunc: notify, Context: m.ctx,
+		AppendableV2: m.writer, Queryable: m.all, Logger: c.Logger.With("part", "rules"), Registerer: c.Registerer,
+		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: c.ResendDelay,
+		Parser: promqlParser(),
+	})
+	if err := CheckRules(c.Rules, c.RuleFiles); err != nil {
+		return err
+	}
+	return m.load(c.Rules, c.RuleFiles)
+}
+
+// openStorage opens the storage of the samples and that of the daily values.
+func (m *prom) openStorage(c Config, own *promconfig.Config) (err error) {
+	if m.db, err = openDB(c, own); err != nil {
+		return err
+	}
+	if m.daily, err = openDaily(c, m.db); err != nil {
+		return errors.Join(err, m.db.Close())
+	}
+	m.all = longer{m.db, m.daily.db}
+	return nil
+}
+
+func (m *prom) closeStorage() error { return errors.Join(m.daily.close(), m.db.Close()) }
+
 func openDB(c Config, own *promconfig.Config) (*tsdb.DB, error) {
 	o := tsdb.DefaultOptions()
 	o.RetentionDuration = c.Retention.Milliseconds()
+	o.MaxBlockDuration = max(o.MinBlockDuration, min(c.Retention/10, longestBlock).Milliseconds())
 	if r := own.StorageConfig.TSDBConfig.Retention; r != nil {
 		o.MaxBytes = int64(r.Size)
 	}
@@ -156,6 +180,7 @@ func (m *prom) start(group *errgroup.Group) {
 	group.Go(func() error { return m.scraper.Run(m.finder.SyncCh()) })
 	m.writer.use(m.own.Load())
 	group.Go(func() error { m.rules.Run(); return nil })
+	m.keeping.Go(func() { m.daily.run(m.ctx) })
 }
 
 // stop ends scraping and evaluating; the storage can still be read.
@@ -163,6 +188,7 @@ func (m *prom) stop() {
 	m.scraper.Stop()
 	m.cancel()
 	m.rules.Stop()
+	m.keeping.Wait()
 }
 
 // active returns the alerts that the rules hold: they fire, or wait for their time.
@@ -176,7 +202,7 @@ func (m *prom) active() map[model.Fingerprint]bool {
 	return all
 }
 
-func (m *prom) close() error { return errors.Join(m.writer.close(), m.db.Close()) }
+func (m *prom) close() error { return errors.Join(m.writer.close(), m.closeStorage()) }
 
 // budgeted returns the stock API within a budget.
 func (m *prom) budgeted(b Budget) *budgeted {
@@ -196,7 +222,7 @@ func (m *prom) newAPI(engine promql.QueryEngine, registerer prometheus.Registere
 	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch,
 		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
 	api := apiv1.NewAPI(
-		engine, m.db, nil, m.db,
+		engine, m.all, nil, m.db,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return m.scraper },
 		func(context.Context) apiv1.TargetRetriever { return m.scraper },
 		func(context.Context) apiv1.AlertmanagerRetriever { return ownAlertmanager{m.config.ExternalURL} },

@@ -13,7 +13,7 @@ func databases(limit map[string]float64) dashboard {
 }
 
 func rate(metric string, matchers ...string) string {
-	return "rate(" + on(metric, matchers...) + "[5m])"
+	return "rate(" + on(metric, matchers...) + "[$__rate_interval])"
 }
 
 const inDatabase = `database=~"$database"`

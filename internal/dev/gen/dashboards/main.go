@@ -43,7 +43,8 @@ func all() (map[string]dashboard, error) {
 	}
 	return map[string]dashboard{
 		"overview.json": overview(limits), "databases.json": databases(limits), "services.json": services(limits),
-		"remediation.json": remediation(limits),
+		"remediation.json": remediation(limits), "host.json": machine(limits),
+		"capacity.json": planning(limits),
 	}, nil
 }
 

@@ -87,11 +87,9 @@ func overview(limit map[string]float64) dashboard {
 		levels(from(limit["RedisSnapshotOld"], "red")),
 		line{on("upkeep_redis_snapshot_age_seconds"), "{{server}}"}))
 
-	l.add(12, 8, graph("Key hit ratio", "Share of reads that find their key, over five minutes.", "percentunit",
-		levels(),
-		line{"rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) / (rate(" +
-			on("upkeep_redis_keyspace_hits_total") + "[5m]) + rate(" + on("upkeep_redis_keyspace_misses_total") +
-			"[5m]))", "{{server}}"}))
+	hits, misses := rate("upkeep_redis_keyspace_hits_total"), rate("upkeep_redis_keyspace_misses_total")
+	l.add(12, 8, graph("Key hit ratio", "Share of reads that find their key.", "percentunit", levels(),
+		line{hits + " / (" + hits + " + " + misses + ")", "{{server}}"}))
 	l.add(12, 8, graph("Keys", "All keys of a server, and keys with a TTL.", "short", levels(),
 		line{"sum by (server) (" + on("upkeep_redis_keys") + ")", "{{server}}"},
 		line{"sum by (server) (" + on("upkeep_redis_expiring_keys") + ")", "{{server}} with an end"}))
@@ -100,10 +98,10 @@ func overview(limit map[string]float64) dashboard {
 	l.add(12, 8, graph("Used", "As df counts: space reserved for root is not available.", "percentunit",
 		levels(from(limit["HostFilesystemFilling"], "red")),
 		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))
-	l.add(12, 8, graph("Predicted usage in a week", "At the growth rate of the last day. Above 1 the file system "+
-		"will be full within a week.", "percentunit", levels(from(1, "red")),
-		line{"clamp_min(predict_linear(" + on("upkeep_host_filesystem_used_ratio") + "[1d], 7 * 86400), 0)",
-			"{{server}} {{mountpoint}}"}))
+	l.add(12, 8, table("Limits reached within 90 days", "At the growth of the last four weeks. Without a trend "+
+		"nothing is shown. upkeep forecast shows the rest.", "s", "time", levels(),
+		"last_over_time("+on("upkeep:capacity_seconds_to_limit:likely")+"[2h]) < 90 * 86400", "resource", "server",
+		"mountpoint"))
 
 	l.row("upkeep itself")
 	l.add(8, 8, graph("Collection time", "Duration of each collector.", "s", levels(),

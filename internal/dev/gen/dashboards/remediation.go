@@ -90,12 +90,13 @@ func underWay(l *layout) {
 func inAndOut(l *layout, limit map[string]float64) {
 	l.row("Alerts received, notifications sent")
 	l.add(8, 8, graph("Alerts received", "Per second; each is stored before it is acknowledged.", "ops", levels(),
-		line{"sum by (source, status) (rate(upkeep_inbox_alerts_total[5m]))", "{{source}} {{status}}"}))
+		line{"sum by (source, status) (rate(upkeep_inbox_alerts_total[$__rate_interval]))", "{{source}} {{status}}"}))
 	l.add(8, 8, graph("Webhook responses", "Per second. 503: the sender should retry; 4xx: a retry does not help.",
 		"reqps", levels(),
-		line{"sum by (source, code) (rate(upkeep_webhook_requests_total[5m]))", "{{source}} {{code}}"}))
+		line{"sum by (source, code) (rate(upkeep_webhook_requests_total[$__rate_interval]))", "{{source}} {{code}}"}))
 	l.add(8, 8, graph("Webhook latency p99", "Includes the write to the store.", "s", levels(),
-		line{"histogram_quantile(0.99, sum by (le) (rate(upkeep_webhook_duration_seconds_bucket[5m])))", "all"}))
+		line{"histogram_quantile(0.99, sum by (le) (rate(upkeep_webhook_duration_seconds_bucket[$__rate_interval])))",
+			"all"}))
 	l.add(8, 8, graph("Undelivered notifications", "Summed over the notifiers.", "short",
 		levels(from(limit["UpkeepNotificationsNotDelivered"]+1, "red")),
 		line{once("upkeep_notifications_pending"), "notifications"}))
