@@ -4,7 +4,8 @@ import "github.com/ai-micro-service/upkeep/remediate"
 
 // A Source is one kind of sender of alerts. Another one whose payload has the
 // form of Alertmanager's is a file like grafana.go and a line in Sources: what is routed,
-// counted and closed is derived from these. Another form is parsed in message.go.
+// counted and closed is derived from these. A payload of another form needs its own way through
+// Source.read, message and message.alert as well.
 type Source struct {
 	Name   string // of its alerts: remediate.Alert.Source
 	Path   string // where it delivers
