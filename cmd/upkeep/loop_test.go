@@ -161,7 +161,7 @@ const embeddedMode = `embedded:
   evaluation_interval: 300ms
   group_wait: 10ms
   group_interval: 300ms
-  resend_delay: 300ms
+  resend_delay: 2s
   rule_files: ['rules/*.rules.yaml']
 `
 

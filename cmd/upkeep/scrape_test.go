@@ -87,7 +87,7 @@ embedded:
   evaluation_interval: 1s
   group_wait: 10ms
   group_interval: 300ms
-  resend_delay: 300ms
+  resend_delay: 2s
   rule_files: [own.yaml]
   scrape_configs:
     - job_name: user-api
