@@ -83,7 +83,8 @@ func (c *crowd) check(t *testing.T) (inTable int) {
 	t.Helper()
 	// The server ends what a process that was killed has begun.
 	for end := time.Now().Add(time.Minute); c.s.number(t,
-		"select count(*) from pg_stat_activity where application_name like 'upkeep postgres/%'") > 0; time.Sleep(5 * time.Millisecond) {
+		"select count(*) from pg_stat_activity where datname = current_database() and application_name like "+
+			"'upkeep postgres/%'") > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a session is left")
 		}
@@ -218,6 +219,7 @@ func TestFolderKilled(t *testing.T) { testStoreKilled(t, nil) }
 func TestBucketKilled(t *testing.T) { testStoreKilled(t, bucketFor(t)) }
 
 func testStoreKilled(t *testing.T, bucket *bucketOf) {
+	t.Parallel()
 	s := stocked(t, bucket)
 	c := &crowd{s: s, body: make(map[int]string)}
 	c.grow(t, 1000)

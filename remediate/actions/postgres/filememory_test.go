@@ -65,6 +65,7 @@ func (s *stock) peak(t *testing.T, a remediate.Action, params map[string]string)
 // However large, wide or many rows are, moving them away and back takes no more than
 // 64 MiB more than moving none.
 func TestFilesMemory(t *testing.T) {
+	t.Parallel()
 	for name, bucket := range map[string]func(*testing.T) *bucketOf{"folder": func(*testing.T) *bucketOf { return nil },
 		"bucket": bucketFor} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +120,7 @@ func TestFilesMemory(t *testing.T) {
 // A row that no object can hold is refused in the plan; one that comes later stops the
 // run, after the rows before it have gone, and stays as it is.
 func TestArchiveRowTooLarge(t *testing.T) {
+	t.Parallel()
 	s := stocked(t, nil)
 	s.put(t, 100, 10)
 	a, r := postgres.Archive(s.server), remediate.Request{Subject: s.subject()}

@@ -479,6 +479,7 @@ func (l *load) line(text string) error {
 // A work that is stopped in the middle, again and again, while pgbench goes on,
 // leaves every row and a sound table; taken up again, it comes to its end.
 func TestCancelledUnderLoad(t *testing.T) {
+	t.Parallel()
 	w := openSite(t, 60_000, map[string]string{"fsync": "off"})
 	for _, r := range remedies() {
 		t.Run(strings.ReplaceAll(r.name, " ", "_"), func(t *testing.T) {
