@@ -377,6 +377,10 @@ func (b *databaseCopy) begin(tb testing.TB, rate int) *load {
 		tb.Fatal(err)
 	}
 	l.ctx = ctx
+	c := &fixture{url: b.url}
+	servertest.Eventually(tb, "the clients are connected", func() bool { // end ends those that are
+		return c.number(tb, "select count(*) from pg_stat_activity where application_name = 'pgbench'") == benchClients
+	})
 	return l
 }
 
