@@ -97,12 +97,18 @@ func (l login) send(r *http.Request, base string) (res *http.Response, err error
 	return res, err
 }
 
+// maxAnswer is more than the longest list of upkeep has.
+const maxAnswer = 64 << 20
+
 // answer reads an answer. For people every name and text in it is made visible: one with a
 // newline in it would print a line of its own.
 func answer(res *http.Response, out any, people bool) error {
-	text, err := io.ReadAll(res.Body)
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return fmt.Errorf("answer: %w", err)
+	}
+	if len(text) > maxAnswer {
+		return fmt.Errorf("the answer is longer than %d MiB; is that an upkeep?", maxAnswer>>20)
 	}
 	if shown, err := visible.JSON(text); err == nil && (people || res.StatusCode >= 300) {
 		text = shown

@@ -110,6 +110,7 @@ func (j *Journal) ends(ctx context.Context, last map[int64]remediate.State, read
 type link struct {
 	checkpoint bool
 	first, seq int64 // of a checkpoint: its first and last entry
+	run        int64 // by which an entry is found
 	text       []byte
 	hash       string
 	written    int64
@@ -119,8 +120,8 @@ type link struct {
 
 // links reads entries and checkpoints in their order. It is one statement, so that no
 // retention comes in between.
-const links = `select 0 as checkpoint, seq as first, seq, entry, hash, 0 as written, '' as signature, '' as secret from entries
-	union all select 1, first, last, '', hash, written, signature,
+const links = `select 0 as checkpoint, seq as first, seq, run, entry, hash, 0 as written, '' as signature, '' as secret from entries
+	union all select 1, first, last, 0, '', hash, written, signature,
 	coalesce((select value from secrets where name = '` + checkpointKey + `'), '') from checkpoints order by seq`
 
 // walk reads every entry in order and checks the chain. It returns the number of the last too.
@@ -133,7 +134,7 @@ func (j *Journal) walk(ctx context.Context, each func(remediate.Entry) error) (v
 	before := ""
 	for rows.Next() {
 		var l link
-		if err := rows.Scan(&l.checkpoint, &l.first, &l.seq, &l.text, &l.hash, &l.written, &l.signature,
+		if err := rows.Scan(&l.checkpoint, &l.first, &l.seq, &l.run, &l.text, &l.hash, &l.written, &l.signature,
 			&l.key); err != nil {
 			return v, read, err
 		}
@@ -158,6 +159,9 @@ func (l link) holds(before string, read int64, each func(remediate.Entry) error)
 	var e remediate.Entry
 	if err := json.Unmarshal(l.text, &e); err != nil {
 		return broken("journal: entry %d: %v", l.seq, err)
+	}
+	if e.Run != l.run {
+		return broken("journal: entry %d was filed under run %d, and is of run %d", l.seq, l.run, e.Run)
 	}
 	e.Seq = l.seq
 	return each(e)

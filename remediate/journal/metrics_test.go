@@ -125,13 +125,13 @@ func TestVerifyNamesTheEntry(t *testing.T) {
 	d.sql(t, "create table kept as select * from entries")
 	for seq := int64(1); seq <= 20; seq++ {
 		for _, change := range []string{"entry = replace(entry, 'why', 'wHy')", "hash = upper(hash)", "hash = ''",
-			"entry = entry || ' '"} {
+			"entry = entry || ' '", "run = run + 100"} {
 			d.sql(t, "update entries set "+change+" where seq = ?", seq)
 			n, err := d.Verify(t.Context())
 			if n.Entries != seq-1 || !journal.Broken(err) || !strings.Contains(err.Error(), fmt.Sprintf("entry %d was", seq)) {
 				t.Errorf("entry %d, %s: %+v %v", seq, change, n, err)
 			}
-			d.sql(t, "update entries set (entry, hash) = (select entry, hash from kept where kept.seq = entries.seq)")
+			d.sql(t, "update entries set (run, entry, hash) = (select run, entry, hash from kept where kept.seq = entries.seq)")
 		}
 	}
 	if n, err := d.Verify(t.Context()); n.Entries != 20 || err != nil {

@@ -1,9 +1,12 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"regexp/syntax"
 	"strings"
@@ -14,6 +17,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/strutil"
+
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // A Budget is what the queries of a role may use.
@@ -140,7 +145,40 @@ func (f frugal) check(text string, over time.Duration) error {
 	if err != nil {
 		return nil // the engine says so
 	}
+	if growth(expr) > maxGrowth {
+		return fmt.Errorf("label_replace and label_join may make a label %d times as long, more than the "+
+			"budget of your role allows: use fewer source labels or references, or a shorter separator", maxGrowth)
+	}
 	return f.walk(expr, over)
+}
+
+// growth is how many times as long a label may become in an expression: a reference of
+// label_replace repeats what it stands for, and so does each source label of label_join. The
+// separators of label_join count by the length of a usual label. No sample counts for them.
+func growth(n parser.Node) float64 {
+	most := 1.0
+	for child := range parser.ChildrenIter(n) {
+		most = max(most, growth(child))
+	}
+	call, ok := n.(*parser.Call)
+	if !ok {
+		return most
+	}
+	switch text := func(i int) string {
+		if i < len(call.Args) {
+			if t, ok := call.Args[i].(*parser.StringLiteral); ok {
+				return t.Val
+			}
+		}
+		return ""
+	}; call.Func.Name {
+	case "label_replace":
+		most *= max(1, float64(strings.Count(text(2), "$")))
+	case "label_join":
+		sources := float64(max(1, len(call.Args)-3))
+		most *= sources * max(1, float64(len(text(2)))/usualLabel)
+	}
+	return most
 }
 
 func (f frugal) walk(n parser.Node, over time.Duration) error {
@@ -179,6 +217,11 @@ const (
 	maxTokens       = 5000
 	maxNesting      = 100
 	maxInstructions = 50_000 // of all regular expressions together
+
+	maxGenerator = 4 << 10 // of an alert
+
+	maxGrowth  = 32 // of a label
+	usualLabel = 64 // bytes
 )
 
 // frugalText refuses a request whose expressions or matchers are too large to be read.
@@ -255,9 +298,19 @@ func sizeOf(re *syntax.Regexp) int {
 	return n
 }
 
-// Frugal refuses requests to Alertmanager's API whose filters are too large to be read.
+// Frugal refuses requests to Alertmanager's API whose filters are too large to be read, and
+// alerts that are larger than those that the webhooks take. The size of a body is bounded by its
+// route.
 func Frugal(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/alerts") {
+			if err := frugalAlerts(r); err != nil {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				_ = json.NewEncoder(w).Encode(err.Error()) // the client may have hung up
+				return
+			}
+		}
 		q, length, instructions := r.URL.Query(), 0, 0
 		for _, name := range []string{"filter", "receiver"} {
 			for _, text := range q[name] {
@@ -272,4 +325,32 @@ func Frugal(api http.Handler) http.Handler {
 		}
 		api.ServeHTTP(w, r)
 	})
+}
+
+// frugalAlerts reads the alerts of a request and leaves its body as it was.
+func frugalAlerts(r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("body: %w", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var all []struct {
+		Labels, Annotations map[string]string
+		GeneratorURL        string
+	}
+	if json.Unmarshal(body, &all) != nil {
+		return nil // the API says what is wrong
+	}
+	for i, a := range all {
+		kept, err := remediate.Alert{Labels: a.Labels, Annotations: a.Annotations}.Bounded()
+		switch {
+		case len(a.GeneratorURL) > maxGenerator:
+			return fmt.Errorf("alert %d: its generatorURL has %d bytes, %d are allowed", i, len(a.GeneratorURL), maxGenerator)
+		case err != nil:
+			return fmt.Errorf("alert %d: %w", i, err)
+		case !maps.Equal(kept.Annotations, a.Annotations):
+			return fmt.Errorf("alert %d: its annotations are more or longer than upkeep keeps", i)
+		}
+	}
+	return nil
 }

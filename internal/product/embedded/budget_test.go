@@ -76,6 +76,30 @@ func TestBudgetOfTexts(t *testing.T) {
 			}
 		}
 	}
+	doubled := "up"
+	for range 8 {
+		doubled = `label_replace(` + doubled + `, "job", "$1$1$1$1", "job", "(.*)")`
+	}
+	for query, want := range map[string]string{
+		doubled: refused,
+		`label_join(up, "z", "` + strings.Repeat("S", 7000) + `"` + strings.Repeat(`, "job"`, 600) + `)`:  refused,
+		`label_join(label_replace(up, "a", "$1-$2", "job", "(.)(.*)"), "z", "-", "a", "job", "instance")`: good,
+	} {
+		_, text := ask(t, s.Budgeted(embedded.ViewBudget), "GET", "/api/v1/query?"+url.Values{"query": {query}}.Encode(), "")
+		if !strings.Contains(text, want) {
+			t.Errorf("%.60s: %.300s", query, text)
+		}
+	}
+	for body, want := range map[string]int{
+		`[{"labels": {"alertname": "A"}, "annotations": {"summary": "s"}}]`:                                  200,
+		`[{"labels": {"alertname": "A", "x": "` + strings.Repeat("y", 5000) + `"}}]`:                         400,
+		`[{"labels": {"alertname": "A"}, "annotations": {"summary": "` + strings.Repeat("y", 40000) + `"}}]`: 400,
+		`[{"labels": {"alertname": "A"}, "generatorURL": "http://` + strings.Repeat("y", 5000) + `"}]`:       400,
+	} {
+		if status, text := ask(t, embedded.Frugal(s.Alertmanager()), "POST", "/api/v2/alerts", body); status != want {
+			t.Errorf("%.60s: %d %s, want %d", body, status, text, want)
+		}
+	}
 	for _, path := range []string{"series", "labels", "label/a/values"} {
 		_, text := ask(t, s.Budgeted(embedded.ViewBudget), "GET", "/api/v1/"+path+"?"+url.Values{"match[]": {
 			`up{a=~"` + strings.Repeat("x{1000}", 60) + `"}`}}.Encode(), "")
