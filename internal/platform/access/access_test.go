@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,6 +84,7 @@ type bench struct {
 	token  string
 	now    time.Time
 	log    bytes.Buffer
+	mu     sync.Mutex
 	failed map[access.Kind]int
 }
 
@@ -97,8 +99,12 @@ func newBench() *bench {
 			return b.token, nil
 		}}},
 		Users: b.users, Roles: map[string]access.Role{"ann": access.Approve},
-		Key:    func() ([]byte, error) { return []byte("key"), nil },
-		Failed: func(kind access.Kind, _ string) { b.failed[kind]++ },
+		Key: func() ([]byte, error) { return []byte("key"), nil },
+		Failed: func(kind access.Kind, _ string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.failed[kind]++
+		},
 		Logger: slog.New(slog.NewTextHandler(&b.log, nil)), Now: func() time.Time { return b.now },
 	})
 	return b
