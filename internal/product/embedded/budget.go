@@ -153,7 +153,7 @@ func (f frugal) check(text string, over time.Duration) error {
 }
 
 // growth is how many times as long a label may become in an expression: a reference of
-// label_replace repeats what it stands for, and so does each source label of label_join. The
+// label_replace repeats what it names, and so does each source label of label_join. The
 // separators of label_join count by the length of a usual label. No sample counts for them.
 func growth(n parser.Node) float64 {
 	most := 1.0
@@ -345,7 +345,8 @@ func frugalAlerts(r *http.Request) error {
 		kept, err := remediate.Alert{Labels: a.Labels, Annotations: a.Annotations}.Bounded()
 		switch {
 		case len(a.GeneratorURL) > maxGenerator:
-			return fmt.Errorf("alert %d: its generatorURL has %d bytes, %d are allowed", i, len(a.GeneratorURL), maxGenerator)
+			return fmt.Errorf("alert %d: its generatorURL has %d bytes, %d are allowed", i, len(a.GeneratorURL),
+				maxGenerator)
 		case err != nil:
 			return fmt.Errorf("alert %d: %w", i, err)
 		case !maps.Equal(kept.Annotations, a.Annotations):
