@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,6 +75,11 @@ func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Noti
 	if err != nil {
 		return nil, err
 	}
+	return notifications(rows)
+}
+
+// notifications reads rows of an id and a notification, and closes them.
+func notifications(rows *sql.Rows) (all []remediate.Notification, err error) {
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var id int64

@@ -2,8 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -65,19 +63,5 @@ func oldest(tx *store.Tx, before time.Time, after int64) (all []remediate.Notifi
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var id int64
-		var text []byte
-		if err := rows.Scan(&id, &text); err != nil {
-			return nil, err
-		}
-		var n remediate.Notification
-		if err := json.Unmarshal(text, &n); err != nil {
-			return nil, fmt.Errorf("notification %d: %w", id, err)
-		}
-		n.ID = id
-		all = append(all, n)
-	}
-	return all, rows.Err()
+	return notifications(rows)
 }

@@ -1,9 +1,7 @@
 package store_test
 
 import (
-	"database/sql"
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,31 +12,7 @@ import (
 // The states and the names of version 5 are those of the trade after it, on both databases.
 func TestFormerNames(t *testing.T) {
 	kept(t, func(t *testing.T, o store.Options) {
-		driver, address, end := "sqlite", filepath.Join(o.Dir, "upkeep.db"), "pragma user_version = 5"
-		if o.Postgres != "" {
-			driver, address, end = "pgx", o.Postgres, "insert into upkeep.store_version values (5)"
-		}
-		db, err := sql.Open(driver, address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		db.SetMaxOpenConns(1)
-		do := func(text string) {
-			t.Helper()
-			if _, err := db.ExecContext(t.Context(), text); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if o.Postgres != "" {
-			do("create schema upkeep; set search_path = upkeep; create table store_version (version bigint not null)")
-		}
-		for version := 1; version <= 5; version++ {
-			text, err := store.Schema(version, o.Postgres != "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			do(text)
-		}
+		do, end := storeOf(t, o, 5)
 		do("insert into episodes (key, alert, opened, seen) values ('k', '{}', 7, 8)")
 		do("insert into notices (key, notice, created, due) values ('n', '{}', 1, 1)")
 		do("insert into deliveries (notifier, notice) values ('slack', 1)")
@@ -57,10 +31,7 @@ func TestFormerNames(t *testing.T) {
 				"created, changed) values ('episode/7/episode/%d', '{}', '', '', 7, '%s', '%s', '', '{}', 1, 1, 1)", i, s.state, s.reason))
 			want = append(want, s.want)
 		}
-		do(end)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		end()
 		s := open(t, o)
 		if diff := cmp.Diff(want, read[string](t, s, "select state from runs where incident = 7 order by id")); diff != "" {
 			t.Error(diff)

@@ -11,19 +11,21 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 )
 
-// former makes a store of version 6 with some rows in it.
-func former(t *testing.T, o store.Options) {
+// storeOf makes an empty store of a former version. What is done to it ends with end.
+func storeOf(t *testing.T, o store.Options, version int) (do func(text string), end func()) {
 	t.Helper()
-	driver, address, end := "sqlite", filepath.Join(o.Dir, "upkeep.db"), "pragma user_version = 6"
+	driver, address := "sqlite", filepath.Join(o.Dir, "upkeep.db")
+	mark := fmt.Sprintf("pragma user_version = %d", version)
 	if o.Postgres != "" {
-		driver, address, end = "pgx", o.Postgres, "insert into upkeep.store_version values (6)"
+		driver, address = "pgx", o.Postgres
+		mark = fmt.Sprintf("insert into upkeep.store_version values (%d)", version)
 	}
 	db, err := sql.Open(driver, address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	db.SetMaxOpenConns(1)
-	do := func(text string) {
+	do = func(text string) {
 		t.Helper()
 		if _, err := db.ExecContext(t.Context(), text); err != nil {
 			t.Fatal(err)
@@ -32,13 +34,26 @@ func former(t *testing.T, o store.Options) {
 	if o.Postgres != "" {
 		do("create schema upkeep; set search_path = upkeep; create table store_version (version bigint not null)")
 	}
-	for version := 1; version <= 6; version++ {
-		text, err := store.Schema(version, o.Postgres != "")
+	for v := 1; v <= version; v++ {
+		text, err := store.Schema(v, o.Postgres != "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		do(text)
 	}
+	return do, func() {
+		t.Helper()
+		do(mark)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// former makes a store of version 6 with some rows in it.
+func former(t *testing.T, o store.Options) {
+	t.Helper()
+	do, end := storeOf(t, o, 6)
 	for n, closed := range []int{0, 0, 0, 5} {
 		do(fmt.Sprintf("insert into incidents (key, alert, opened, seen, closed) values ('k%d', "+
 			`'{"labels":{"alertname":"A%d"}}'`+", 1, 1, %d)", n, n/2, closed))
@@ -51,10 +66,7 @@ func former(t *testing.T, o store.Options) {
 			"changed) values ('r%d', '{}', 'x', 's', 'p', '%s', '', '{}', %d, 0, %d, %d)", n, r.state, r.begun, r.created,
 			r.created+500))
 	}
-	do(end)
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	end()
 }
 
 // What version 7 counts is what a store of version 6 has in it, on both databases.
