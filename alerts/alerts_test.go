@@ -3,6 +3,7 @@ package alerts_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/promqltest"
@@ -38,6 +41,33 @@ func TestRulesByPromtool(t *testing.T) {
 			t.Fatalf("%s: %v %v", pattern, files, err)
 		}
 		promtool(t, append([]string{kind, "rules"}, files...)...)
+	}
+}
+
+// Where a file has several groups, promtool takes them in any order unless the test names one, and a
+// rule then reads values of this evaluation or of the one before.
+func TestGroupsAreInOrder(t *testing.T) {
+	files, err := filepath.Glob("*.rules.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		parsed, errs := rulefmt.ParseFile(file, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+		if errs != nil {
+			t.Fatal(file, errs)
+		}
+		var names []string
+		for _, g := range parsed.Groups {
+			names = append(names, g.Name)
+		}
+		text, err := os.ReadFile(strings.Replace(file, ".rules.yaml", "_test.yaml", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := "\ngroup_eval_order: [" + strings.Join(names, ", ") + "]\n"
+		if len(names) > 1 && !strings.Contains(string(text), line) {
+			t.Errorf("the test of %s has no line %q", file, line)
+		}
 	}
 }
 
