@@ -60,15 +60,63 @@ func TestDutiesNameUnitsThatThereAre(t *testing.T) {
 				t.Errorf("%q: there is no %s", d.what, way)
 			}
 		}
-		if len(d.units)+len(d.ways) == 0 && d.missing == "" {
-			t.Errorf("%q is done by nothing, and not said to be missing", d.what)
-		}
 		for _, u := range d.units {
 			if !slices.Contains(names, u) {
 				t.Errorf("%q: there is no %s", d.what, u)
 			}
 		}
 	}
+}
+
+// A manual of such a system has these many rows. Each is done by a test that there is, or is not yet.
+func TestEveryDutyIsShown(t *testing.T) {
+	rows := make(map[string]int)
+	for _, d := range duties() {
+		rows[d.when]++
+		if len(d.tests) == 0 && !strings.HasPrefix(d.missing, "not yet: ") {
+			t.Errorf("%q is shown by no test, and is not said to be missing", d.what)
+		}
+		if len(d.tests) > 0 && len(d.units)+len(d.ways) == 0 {
+			t.Errorf("%q is shown, and done by nothing", d.what)
+		}
+		for _, name := range d.tests {
+			folder, test, _ := strings.Cut(name, " ")
+			if !hasTest(t, folder, test) {
+				t.Errorf("%q: there is no test %s", d.what, name)
+			}
+		}
+	}
+	want := map[string]int{"day": 5, "week": 9, "month": 8, "quarter": 5, "when it is asked for": 6}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("rows of the manual (-want +got)\n%s", diff)
+	}
+}
+
+// hasTest says whether the folder has the test, and the script of its case.
+func hasTest(t *testing.T, folder, test string) bool {
+	t.Helper()
+	root := filepath.Join("..", "..", "..", "..", folder)
+	test, part, parted := strings.Cut(test, "/")
+	files, err := filepath.Glob(filepath.Join(root, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parted {
+		scripts, err := filepath.Glob(filepath.Join(root, "testdata", "*", part+".txtar"))
+		if err != nil || len(scripts) != 1 {
+			return false
+		}
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\nfunc "+test+"(t *testing.T) {") {
+			return true
+		}
+	}
+	return false
 }
 
 func TestEveryStateHasAMeaning(t *testing.T) {
