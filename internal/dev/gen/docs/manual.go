@@ -49,8 +49,14 @@ func daily() []duty {
 			"BackupUnverified"}, nil,
 			[]string{"collectors/backup TestFiles", "collectors/backup TestPgBackRest", "collectors/backup TestRDB"},
 			"not yet: backups that are made, restored and compared"},
-		{"day", "log size of each container", []string{"docker/logsize", "ContainerLogLarge", "docker/prune_logs"}, nil,
-			[]string{"collectors/docker TestEngine", onDocker + "TestPruneLogsUnderWriter"}, ""},
+		{
+			"day",
+			"log size of each container",
+			[]string{"docker/logsize", "ContainerLogLarge", "docker/prune_logs"},
+			nil,
+			[]string{"collectors/docker TestEngine", onDocker + "TestPruneLogsUnderWriter"},
+			"",
+		},
 	}
 }
 
@@ -64,7 +70,11 @@ func weekly() []duty {
 			"PostgresTableBloat", "postgres/repack"}, []string{"windows"},
 			[]string{seesPostgres + "TestTableBloatAccuracy", scenario + "table_bloat"}, ""},
 		{"week", "REINDEX, where an index is bloated, in a window or at a time",
-			[]string{"postgres/indexbloat", "PostgresIndexBloat", "postgres/reindex"}, []string{"schedules", "windows"},
+			[]string{
+				"postgres/indexbloat",
+				"PostgresIndexBloat",
+				"postgres/reindex",
+			}, []string{"schedules", "windows"},
 			[]string{seesPostgres + "TestIndexBloatAccuracy", scenario + "index_bloat"}, ""},
 		{"week", "Redis memory and fragmentation", []string{"redis/memory", "RedisMemoryNearLimit", "RedisFragmented",
 			"redis/purge_memory", "redis/defrag", "redis/restart", "redis/bgrewriteaof"}, []string{"windows"},
@@ -134,7 +144,7 @@ func whenAsked() []duty {
 	return []duty{
 		{"when it is asked for", "update the image of a service, check its health, roll it back", nil, nil, nil,
 			"not yet: updates of images"},
-		{"when it is asked for", "maintenance mode: people are told, a page with 503, and back", nil,
+		{"when it is asked for", "maintenance mode: people are notified, a page with 503, and back", nil,
 			[]string{"upkeep pause"}, []string{ofProgram + "TestPresentRules"},
 			"not yet: the page for users; a pause stops all automation, with its reason"},
 		{"when it is asked for", "checklists of the day, week, month and quarter", nil, nil, nil,
@@ -147,7 +157,7 @@ func whenAsked() []duty {
 			[]string{"notify.places", "upkeep notify test"}, []string{ofProgram + "TestThreeTeams"},
 			"not yet: planned work; the result of a run is sent"},
 		{"when it is asked for", "when it goes wrong: back at once, what happened after which step with which " +
-			"error, people told, a postmortem", nil, []string{"upkeep show"},
+			"error, people notified, a postmortem", nil, []string{"upkeep show"},
 			[]string{scenario + "server_stopped_while_acting", onPostgres + "TestRestoreArchived",
 				"internal/product/app TestStops"}, ""},
 	}

@@ -68,7 +68,7 @@ func TestDutiesNameUnitsThatThereAre(t *testing.T) {
 	}
 }
 
-// A manual of such a system has these many rows. Each is done by a test that there is, or is not yet.
+// A manual of such a system has these many rows. Each is done by an existing test, or is not yet.
 func TestEveryDutyIsShown(t *testing.T) {
 	rows := make(map[string]int)
 	for _, d := range duties() {
