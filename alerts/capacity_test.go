@@ -20,7 +20,7 @@ type stage struct {
 	t      testing.TB
 	db     *teststorage.TestStorage
 	engine *promql.Engine
-	group  *promrules.Group
+	groups []*promrules.Group // those that record, in the order of the file
 }
 
 func newStage(t testing.TB) *stage {
@@ -38,9 +38,11 @@ func newStage(t testing.TB) *stage {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	for _, g := range groups {
-		if g.Name() == "capacity-recorded" {
-			s.group = g
+	for _, name := range []string{"capacity-recorded", "capacity-lines", "capacity-trends"} {
+		for _, g := range groups {
+			if g.Name() == name {
+				s.groups = append(s.groups, g)
+			}
 		}
 	}
 	return s
@@ -64,10 +66,15 @@ func (s *stage) read(h int, all []labels.Labels, values []float64) {
 	if err := a.Commit(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.group.Eval(s.t.Context(), hour(h))
-	for _, r := range s.group.Rules() {
-		if err := r.LastError(); err != nil {
-			s.t.Fatalf("%s: %v", r.Name(), err)
+	for _, g := range s.groups {
+		if h%int(g.Interval().Hours()) != 0 {
+			continue
+		}
+		g.Eval(s.t.Context(), hour(h))
+		for _, r := range g.Rules() {
+			if err := r.LastError(); err != nil {
+				s.t.Fatalf("%s: %v", r.Name(), err)
+			}
 		}
 	}
 }

@@ -103,33 +103,59 @@ func line(days []dayValue) (slope, r2 float64) {
 	return slope, slope * slope * (n*n - 1) / 12 / (vv / n)
 }
 
-func (c *capacity) at(h int, limit float64) growth {
-	nothing := growth{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
-	now := c.max1d(h)
-	if math.IsNaN(now) {
-		return nothing
+// changed reports whether the change of a week was recorded at an hour.
+func (c *capacity) changed(h int) bool { return !math.IsNaN(c.max1d(h)) && c.existed(h-7*24) }
+
+// lines returns what capacity-lines records at an hour: slope, straightness and number of the days.
+func (c *capacity) lines(h int) (slope, straight, number float64) {
+	days := c.within(h-14*24, h)
+	slope, straight, number = math.NaN(), math.NaN(), float64(len(days))
+	if len(days) < 2 {
+		return slope, straight, number
 	}
-	g := nothing
+	slope, r2 := line(days)
+	if len(days) >= 7 && (c.changed(h) || c.changed(h-1)) && !math.IsInf(r2, 0) {
+		straight = r2
+	}
+	return slope, straight, number
+}
+
+const (
+	evaluated  = 6  // hours between two evaluations of lines and trends
+	trendLasts = 13 // hours that a trend is read for
+)
+
+// trend returns what capacity-trends records at an hour.
+func (c *capacity) trend(h int) (median, p90 float64) {
 	if week := c.changes(h, 7); len(week) >= 7 {
 		median := quantile(0.5, week)
 		if !(quantile(0.3, week) > 0) {
-			return nothing
+			return math.NaN(), math.NaN()
 		}
 		if two := c.changes(h, 14); len(two) > 0 && quantile(0.6, two) <= 0.6*median {
-			return nothing
+			return math.NaN(), math.NaN()
 		}
-		g.median, g.p90 = median/7, quantile(0.9, week)/7
-	} else {
-		days := c.within(h-14*24, h)
-		if len(days) < 7 || !c.existed(h-7*24) {
-			return nothing
-		}
-		slope, r2 := line(days)
-		if !(r2 >= 0.6) || math.IsInf(r2, 0) {
-			return nothing
-		}
-		g.median = slope
-		g.p90 = slope * (1 + 1.28*math.Sqrt(max(1/r2-1, 0)/float64(len(days)-2)))
+		return median / 7, quantile(0.9, week) / 7
+	}
+	slope, straight, number := c.lines(h)
+	if math.IsNaN(straight) { // that of the evaluation before is read
+		_, straight, _ = c.lines(h - evaluated)
+	}
+	if !(straight >= 0.6) {
+		return math.NaN(), math.NaN()
+	}
+	return slope, slope * (1 + 1.28*math.Sqrt(max(1/straight-1, 0)/(number-2)))
+}
+
+func (c *capacity) at(h int, limit float64) growth {
+	g := growth{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+	now := c.max1d(h)
+	if math.IsNaN(now) {
+		return g
+	}
+	last := (h - 1) / evaluated * evaluated // in an hour of both, the trend comes after what reads it
+	for t := last; t > h-trendLasts && math.IsNaN(g.median); t -= evaluated {
+		g.median, g.p90 = c.trend(t)
 	}
 	if g.median > 0 {
 		g.likely = 86400 * max(limit-now, 0) / g.median
