@@ -116,6 +116,7 @@ func (c *clerk) change(ctx context.Context, tx pgx.Tx, changes map[int64]int) er
 // While rows are inserted, edited, made younger and older, and deleted, nothing is
 // lost, nothing is there twice, no edit is forgotten, and no client meets an error.
 func TestArchiveUnderWriters(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"", "13"} {
 		t.Run("version "+version, func(t *testing.T) {
 			url, database := serving(t, version)
@@ -201,6 +202,7 @@ func testUnderWriters(t *testing.T, s *stack) {
 // Killed with SIGKILL anywhere on its way, again and again: each time the rows of
 // both tables together are those that there were.
 func TestArchiveKilled(t *testing.T) {
+	t.Parallel()
 	const rows = 30_000
 	s := stacked(t, false)
 	self, err := os.Executable()

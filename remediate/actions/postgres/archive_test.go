@@ -137,6 +137,7 @@ func carryOut(t *testing.T, a remediate.Action, r remediate.Request) error {
 }
 
 func TestArchive(t *testing.T) {
+	t.Parallel()
 	const rows = 1500
 	s := stacked(t, false)
 	actiontest.Run(t, actiontest.Case{
@@ -158,6 +159,7 @@ func TestArchive(t *testing.T) {
 }
 
 func TestPurge(t *testing.T) {
+	t.Parallel()
 	const rows = 1500
 	s := stacked(t, true)
 	put, gone := 0, 0
@@ -179,6 +181,7 @@ func TestPurge(t *testing.T) {
 }
 
 func TestRestoreArchived(t *testing.T) {
+	t.Parallel()
 	const rows = 1500
 	s := stacked(t, false)
 	since := time.Now().AddDate(0, 0, -301).UTC().Format(time.DateOnly)
@@ -208,6 +211,7 @@ func TestRestoreArchived(t *testing.T) {
 
 // The identity of what comes back is the old one, and the next row has a new one.
 func TestArchiveAndBack(t *testing.T) {
+	t.Parallel()
 	s := stacked(t, false)
 	s.put(t, 500, 50)
 	before := s.sum(t)

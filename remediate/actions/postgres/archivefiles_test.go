@@ -255,6 +255,7 @@ func testArchiveToStore(t *testing.T, bucket *bucketOf) {
 }
 
 func TestRestoreFromFolder(t *testing.T) {
+	t.Parallel()
 	const rows = 6_000
 	s := stocked(t, nil)
 	back := func(t *testing.T) int {
@@ -291,6 +292,7 @@ func TestRestoreFromFolder(t *testing.T) {
 // What is wrong with an object, or in the table, stops a restore before a row is
 // brought back.
 func TestRestoreStops(t *testing.T) {
+	t.Parallel()
 	s := stocked(t, nil)
 	s.put(t, 6_000, 0)
 	if err := carryOut(t, postgres.Archive(s.server), remediate.Request{Subject: s.subject()}); err != nil {
@@ -370,6 +372,7 @@ func TestRestoreStops(t *testing.T) {
 // Rows with every type and with what is hard in it come back bit by bit, whatever
 // the database is set to.
 func TestFilesKeepEveryType(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"13", "18"} {
 		t.Run(version, func(t *testing.T) {
 			server := own(t, version, nil)
@@ -437,6 +440,7 @@ func TestFilesKeepEveryType(t *testing.T) {
 
 // A store that fails, before or after the plan, costs no row.
 func TestArchiveStoreFails(t *testing.T) {
+	t.Parallel()
 	s := stocked(t, nil)
 	s.put(t, 6_000, 0)
 	archive := func(change func(r *remote)) (remediate.Action, remediate.Plan, error) {
@@ -589,6 +593,7 @@ func TestArchiveFilesRights(t *testing.T) {
 
 // The rows of partitions, and of a column without a time zone, go and come back too.
 func TestArchivePartitionsToFolder(t *testing.T) {
+	t.Parallel()
 	s := stocked(t, nil)
 	old := quoted(schema, "old")
 	servertest.Exec(t, s.url, "drop table "+s.qTable,

@@ -115,6 +115,7 @@ func meanwhiles() []meanwhile {
 // What somebody changes between two batches stops the run before the next one, and
 // nothing is lost by it.
 func TestArchiveChangedBetweenBatches(t *testing.T) {
+	t.Parallel()
 	url, database := servertest.Database(t)
 	for _, m := range meanwhiles() {
 		t.Run(m.name, func(t *testing.T) {
@@ -126,6 +127,7 @@ func TestArchiveChangedBetweenBatches(t *testing.T) {
 
 // The same for what is only deleted.
 func TestPurgeChangedBetweenBatches(t *testing.T) {
+	t.Parallel()
 	url, database := servertest.Database(t)
 	for _, m := range meanwhiles() {
 		switch m.name {
@@ -234,6 +236,7 @@ func statements(text string) (all []string) {
 // On servers before 15 a trigger that a partition inherits is one of people too; and
 // session_replication_role, under which no foreign key is kept, stops a run under way.
 func TestArchiveOn14(t *testing.T) {
+	t.Parallel()
 	s := own(t, "14", nil)
 	servertest.Exec(t, s.URL,
 		"create table ev (id int, at timestamptz not null) partition by range (at)",
@@ -307,6 +310,7 @@ func TestArchiveFacts(t *testing.T) {
 
 // A run takes no more than it may, in every way of reading the table.
 func TestPurgeTakesNoMore(t *testing.T) {
+	t.Parallel()
 	for _, index := range []bool{false, true} {
 		t.Run(fmt.Sprintf("index %v", index), func(t *testing.T) {
 			url, database := servertest.Database(t)
@@ -345,6 +349,7 @@ func TestPurgeTakesNoMore(t *testing.T) {
 
 // While the clocks disagree, no age decides what goes.
 func TestArchiveClock(t *testing.T) {
+	t.Parallel()
 	url, database := servertest.Database(t)
 	servertest.Exec(t, url, plain()...)
 	servertest.Exec(t, url, "insert into logs values (1, now() - interval '1 year', 'x')")
@@ -448,6 +453,7 @@ func TestArchiveConfigured(t *testing.T) {
 
 // What the archive has and the table does not take is not lost when rows come back.
 func TestRestoreArchivedSpares(t *testing.T) {
+	t.Parallel()
 	url, database := servertest.Database(t)
 	for _, test := range []struct{ name, do, without, want string }{
 		{"lost column", "update logs_old set note = 'precious ' || id where id > 5; alter table logs drop column note",

@@ -250,6 +250,7 @@ func TestDropIndexRefusals(t *testing.T) {
 // What the actions on indexes say to a server is right on each version: one server
 // is enough for all of it, which ends with a crash.
 func TestIndexesOfEveryVersion(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"13", "", "18"} {
 		t.Run("version "+version, func(t *testing.T) {
 			s := own(t, version, map[string]string{"track_commit_timestamp": "on"})

@@ -69,6 +69,7 @@ func TestFilesMemory(t *testing.T) {
 	for name, bucket := range map[string]func(*testing.T) *bucketOf{"folder": func(*testing.T) *bucketOf { return nil },
 		"bucket": bucketFor} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := stocked(t, bucket(t))
 			servertest.Exec(t, s.url,
 				fmt.Sprintf(`alter table %s add column blob bytea, add column j jsonb, alter column blob set storage external`, s.qTable))

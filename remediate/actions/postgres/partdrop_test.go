@@ -403,6 +403,7 @@ func deadline(t *testing.T) context.Context {
 // An event trigger that refuses the drop, and would refuse to undo a detachment too,
 // leaves the partition in its table.
 func TestPurgeDropRefused(t *testing.T) {
+	t.Parallel()
 	y := yards(t, "15", true,
 		`create function no() returns event_trigger language plpgsql as $$ begin raise exception 'nothing is dropped here'; end $$`,
 		"create event trigger no on sql_drop execute function no()")

@@ -59,6 +59,7 @@ func (s *stack) parts(t *testing.T, table string) int {
 // Partitions that are past their age as a whole change hands, each in one
 // transaction, and of the one between its rows.
 func TestArchivePartitions(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"", "18"} {
 		t.Run("version "+version, func(t *testing.T) {
 			url, database := serving(t, version)
@@ -113,6 +114,7 @@ func TestArchivePartitions(t *testing.T) {
 
 // A destination that takes no partitions is given the rows.
 func TestArchivePartitionsByRow(t *testing.T) {
+	t.Parallel()
 	url, database := servertest.Database(t)
 	s := divided(t, url, database, false, false)
 	servertest.Exec(t, s.url, "alter table "+s.qTo+" add column more int")
@@ -133,6 +135,7 @@ func TestArchivePartitionsByRow(t *testing.T) {
 // Partitions are detached, concurrently where the server can, and dropped. A detachment
 // that somebody else began and that was interrupted is finished, and the table stays.
 func TestPurgePartitions(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		version           string
 		fallback, pending bool

@@ -16,6 +16,7 @@ import (
 // What would lose, change or reject rows is refused before anything is done, and
 // the refusal says what to do.
 func TestArchiveRefusals(t *testing.T) {
+	t.Parallel()
 	url, database := servertest.Database(t)
 	servertest.Exec(t, url,
 		"create function nothing() returns trigger language plpgsql as $$ begin return null; end $$",
@@ -199,6 +200,7 @@ func TestArchiveRights(t *testing.T) {
 // What has changed between the plan and the work stops the work: a table that took
 // the name of another, a trigger, row security.
 func TestArchiveChangedMeanwhile(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string][]string{
 		"source": {"alter table logs rename to logs_2", "create table logs (like logs_2 including all)",
 			"insert into logs select * from logs_2"},
@@ -235,6 +237,7 @@ func TestArchiveChangedMeanwhile(t *testing.T) {
 // or refer to among them; and a timestamp, a date and a partitioned destination will
 // do as well.
 func TestArchiveByIndex(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"timestamp", "date", "timestamptz"} {
 		t.Run(kind, func(t *testing.T) {
 			url, database := servertest.Database(t)

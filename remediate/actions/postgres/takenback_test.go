@@ -18,6 +18,7 @@ import (
 // are one and the same in Unicode, and one that Unicode has not; and a table and its
 // columns may have names of that encoding.
 func TestFilesKeepEncodings(t *testing.T) {
+	t.Parallel()
 	for encoding, rows := range map[string][]string{
 		"EUC_JP":  {`\xadf0`, `\xa2e2`, `\x8ff3fd`, `\xadb5`},
 		"LATIN1":  {`\xe4f6fc`, `\x80`},
@@ -86,6 +87,7 @@ func TestFilesKeepEncodings(t *testing.T) {
 
 // A value that the server writes and does not read keeps its row in the table.
 func TestFilesTakenBack(t *testing.T) {
+	t.Parallel()
 	s := stocked(t, nil)
 	s.put(t, 10, 0)
 	servertest.Exec(t, s.url, "create domain public.few as int",

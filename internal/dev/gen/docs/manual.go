@@ -166,8 +166,8 @@ func whenAsked() []duty {
 func manualPage() string {
 	p := new(page)
 	p.f("# The operating manual, row by row\n\nThe routine tasks of a careful team, by hand or by cron, the part " +
-		"of upkeep that does each, and the\ntest that does it on real servers. The last column lists what upkeep does " +
-		"not do yet.\n\n| every | what | done by | shown by | not yet |\n| --- | --- | --- | --- | --- |\n")
+		"of upkeep that does each, and the\ntest that does it on real servers. The last column lists what upkeep " +
+		"does not do yet.\n\n| every | what | done by | shown by | not yet |\n| --- | --- | --- | --- | --- |\n")
 	for _, d := range duties() {
 		p.f("| %s | %s | %s | %s | %s |\n", d.when, d.what, code(slices.Concat(d.units, d.ways)), code(d.tests),
 			cell(d.missing))
