@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
 // midnight is that of the first of many days.
@@ -163,6 +166,94 @@ func errorsOf(all ...error) error {
 		}
 	}
 	return nil
+}
+
+// A process that is killed while it stores a day leaves a part of what it was writing: any. Each day is then
+// there whole or not at all, and the next process stores what is missing, once.
+func TestDailyValuesOfAKilledProcess(t *testing.T) {
+	const days, series = 20, 30
+	dir := t.TempDir()
+	db := samplesOf(t, filepath.Join(dir, "tsdb"))
+	defer func() { _ = db.Close() }()
+	d := openDailyOf(t, dir, db)
+	defer func() { _ = d.close() }()
+	for at := range days {
+		fill(t, db, []string{"upkeep:capacity_limit"}, series, at, func(hour int) bool { return hour%24 > 0 })
+		if err := d.keep(t.Context(), midnight().Add(time.Duration(at+1)*day+lateDay)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	random, cut := rand.New(rand.NewPCG(16, 1)), 0
+	for try := range 40 {
+		killed := t.TempDir()
+		if err := os.CopyFS(filepath.Join(killed, "daily"), os.DirFS(filepath.Join(dir, "daily"))); err != nil {
+			t.Fatal(err)
+		}
+		logs, err := filepath.Glob(filepath.Join(killed, "daily", "wal", "0*"))
+		if err != nil || len(logs) == 0 {
+			t.Fatal(logs, err)
+		}
+		info, err := os.Stat(logs[len(logs)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := random.Int64N(info.Size())
+		if err := os.Truncate(logs[len(logs)-1], size); err != nil {
+			t.Fatal(err)
+		}
+		d := openDailyOf(t, killed, db)
+		whole := wholeDays(t, d.db, days, series)
+		if whole < days {
+			cut++
+		}
+		if err := d.keep(t.Context(), midnight().Add(days*day+lateDay)); err != nil {
+			t.Fatal(err)
+		}
+		if n := wholeDays(t, d.db, days, series); n != days {
+			t.Errorf("try %d, the log ends at byte %d: %d days were there, and %d after the next start", try, size, whole, n)
+		}
+		if err := d.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cut < 20 {
+		t.Errorf("only %d of 40 kills lost a day", cut)
+	}
+}
+
+// wholeDays returns how many days are stored, from the first on: with all series, each once.
+func wholeDays(t *testing.T, db *tsdb.DB, days, series int) (whole int) {
+	t.Helper()
+	q, err := db.Querier(math.MinInt64, math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = q.Close() }()
+	found := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchNotEqual, "server", ""))
+	samples := make([]int, days)
+	for found.Next() {
+		it := found.At().Iterator(nil)
+		for it.Next() != chunkenc.ValNone {
+			at, v := it.At()
+			number := int(time.UnixMilli(at).Sub(midnight()) / day)
+			samples[number]++
+			if v != float64(number*24) {
+				t.Errorf("day %d has %v, want %d", number, v, number*24)
+			}
+		}
+	}
+	if err := found.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for number, n := range samples {
+		if n != 0 && (n != series || whole < number) {
+			t.Errorf("day %d has %d of %d series, and %d days before it are whole", number, n, series, whole)
+		}
+		if n == series {
+			whole++
+		}
+	}
+	return whole
 }
 
 // Where samples and daily values overlap, a value is there once.
