@@ -101,10 +101,19 @@ func TestAnnotations(t *testing.T) {
 		if r.Labels["severity"] == "" {
 			t.Errorf("%s has no severity", r.Name)
 		}
-		page := filepath.Join("..", "docs", "runbooks", r.Name+".md")
-		if _, err := os.Stat(page); err != nil || !strings.HasSuffix(r.Annotations["runbook_url"],
-			"/docs/runbooks/"+r.Name+".md") {
-			t.Errorf("%s: runbook %s: %v", r.Name, r.Annotations["runbook_url"], err)
+		if !strings.HasSuffix(r.Annotations["runbook_url"], "/docs/runbooks/"+r.Name+".md") {
+			t.Errorf("%s: runbook_url does not end with /docs/runbooks/%s.md", r.Name, r.Name)
+		}
+		page, err := os.ReadFile(filepath.Join("..", "docs", "runbooks", r.Name+".md"))
+		if err != nil {
+			t.Errorf("%s has no runbook: %v", r.Name, err)
+			continue
+		}
+		if a := r.Annotations["action"]; a != "none" && !strings.Contains(string(page), "`"+a+"`") {
+			t.Errorf("%s asks for %s, and its runbook does not name it under What upkeep does", r.Name, a)
+		}
+		if a := r.Annotations["action"]; a != "none" && strings.Contains(string(page), "**What upkeep does.** Nothing") {
+			t.Errorf("%s asks for %s, and its runbook says that upkeep does nothing", r.Name, a)
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (w *Writer) place(m *Metric, values int) int {
 			return i
 		}
 	}
-	panic("collectors: " + m.Name + " is not declared")
+	panic("collectors: " + m.Name + " is not declared: add it to the Metrics of its collector")
 }
 
 // appendName appends the name and the labels of a sample, without the brace at their end.

@@ -87,7 +87,7 @@ func (c duplicateIndex) collect(ctx context.Context, w *collectors.Writer) error
 // ReadDuplicateIndex returns the superfluous indexes of one database, each with
 // one index that makes it so and that is not superfluous itself.
 func ReadDuplicateIndex(ctx context.Context, q Querier) (all []DuplicateIndexRow, err error) {
-	rows, err := read[indexTraits](ctx, q, duplicateIndexSQL)
+	rows, err := target.Rows[indexTraits](ctx, q, duplicateIndexSQL)
 	if err != nil {
 		return nil, err
 	}

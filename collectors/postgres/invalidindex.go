@@ -61,5 +61,5 @@ func (c invalidIndex) collect(ctx context.Context, w *collectors.Writer) error {
 
 // ReadInvalidIndex returns the invalid indexes of one database.
 func ReadInvalidIndex(ctx context.Context, q Querier) ([]InvalidIndexRow, error) {
-	return read[InvalidIndexRow](ctx, q, invalidIndexSQL)
+	return target.Rows[InvalidIndexRow](ctx, q, invalidIndexSQL)
 }

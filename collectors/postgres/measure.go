@@ -143,8 +143,12 @@ func (g *gauger) export(ctx context.Context, w *collectors.Writer, t *target.Pos
 func (g *gauger) ask(ctx context.Context, q Querier, c candidate) (m measurement, known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, measureWithin)
 	defer cancel()
-	schemas, err := read[struct{ Name string }](ctx, q, "select n.nspname from pg_extension e join pg_namespace n on "+
-		"n.oid = e.extnamespace where e.extname = 'pgstattuple'")
+	schemas, err := target.Rows[struct{ Name string }](
+		ctx,
+		q,
+		"select n.nspname from pg_extension e join pg_namespace n on "+
+			"n.oid = e.extnamespace where e.extname = 'pgstattuple'",
+	)
 	if err != nil || len(schemas) == 0 {
 		return m, false, err
 	}
@@ -152,7 +156,7 @@ func (g *gauger) ask(ctx context.Context, q Querier, c candidate) (m measurement
 	if name == "" {
 		name = c.Table
 	}
-	rows, err := read[struct{ Ratio *float64 }](ctx, q, fmt.Sprintf(g.query,
+	rows, err := target.Rows[struct{ Ratio *float64 }](ctx, q, fmt.Sprintf(g.query,
 		pgx.Identifier{schemas[0].Name}.Sanitize()), pgx.Identifier{c.Schema, name}.Sanitize())
 	if err != nil {
 		return m, false, wants(err, "pg_stat_scan_tables")

@@ -8,16 +8,12 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// A Querier runs one query. A connection, a pool and a transaction are Queriers.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
+// A Querier runs one query.
+type Querier = target.Querier
 
 // A Subject names what is asked about. An empty field means all.
 type Subject struct {
@@ -64,22 +60,13 @@ func counter(name, help string, labels ...string) *collectors.Metric {
 		Labels: append([]string{"server"}, labels...)}
 }
 
-// read returns the rows of an answer.
-func read[T any](ctx context.Context, q Querier, sql string, args ...any) ([]T, error) {
-	rows, err := q.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
-}
-
 // readServer returns the rows of an answer about the whole server.
 func readServer[T any](ctx context.Context, t *target.Postgres, sql string, args ...any) ([]T, error) {
 	server, err := t.Server()
 	if err != nil {
 		return nil, err
 	}
-	return read[T](ctx, server, sql, args...)
+	return target.Rows[T](ctx, server, sql, args...)
 }
 
 // An in is a row of one database.

@@ -49,7 +49,7 @@ type sequenceRow struct {
 func (c sequences) collect(ctx context.Context, w *collectors.Writer) error {
 	all, err := readEach(ctx, c.target, func(q Querier) ([]sequenceRow,
 		error) {
-		return read[sequenceRow](ctx, q, sequencesSQL)
+		return target.Rows[sequenceRow](ctx, q, sequencesSQL)
 	})
 	known, unread := all[:0], 0
 	for _, r := range all {

@@ -112,14 +112,14 @@ const hiddenSQL = `select count(*) from pg_stat_activity where state is null and
 // if these are empty. A role that does not see every session cannot know the worst one:
 // that is an error, which names the grant.
 func ReadSessions(ctx context.Context, q Querier, of, database string) ([]SessionRow, error) {
-	unseen, err := read[struct{ N int64 }](ctx, q, hiddenSQL)
+	unseen, err := target.Rows[struct{ N int64 }](ctx, q, hiddenSQL)
 	if err != nil {
 		return nil, err
 	}
 	if n := unseen[0].N; n > 0 {
 		return nil, hidden(fmt.Sprintf("what %d sessions do", n), "pg_read_all_stats")
 	}
-	return read[SessionRow](ctx, q, sessionsSQL, of, database)
+	return target.Rows[SessionRow](ctx, q, sessionsSQL, of, database)
 }
 
 // Who names who it is, for people.

@@ -177,7 +177,7 @@ func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, err
 	if err != nil {
 		return nil, err
 	}
-	versions, err := read[struct{ Version string }](ctx, db, extensionSQL)
+	versions, err := target.Rows[struct{ Version string }](ctx, db, extensionSQL)
 	if err == nil && len(versions) > 0 {
 		err = statement.Recent(versions[0].Version)
 	}

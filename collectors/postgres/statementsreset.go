@@ -30,7 +30,7 @@ func FindStatements(ctx context.Context, t *target.Postgres) (p StatementsPlace,
 		if err != nil {
 			return p, err
 		}
-		schemas, err := read[struct{ Name string }](ctx, db, statementsExtensionSQL)
+		schemas, err := target.Rows[struct{ Name string }](ctx, db, statementsExtensionSQL)
 		if err != nil && ctx.Err() != nil {
 			return p, err
 		}
@@ -66,12 +66,12 @@ func ReadStatistics(ctx context.Context, t *target.Postgres, p StatementsPlace) 
 	if err != nil {
 		return nil, err
 	}
-	there, err := read[struct{ Is bool }](ctx, db, `select to_regclass($1) is not null`,
+	there, err := target.Rows[struct{ Is bool }](ctx, db, `select to_regclass($1) is not null`,
 		p.Schema+".pg_stat_statements_info")
 	if err != nil || !there[0].Is {
 		return nil, err
 	}
-	rows, err := read[Statistics](ctx, db, fmt.Sprintf(statisticsSQL, p.Schema))
+	rows, err := target.Rows[Statistics](ctx, db, fmt.Sprintf(statisticsSQL, p.Schema))
 	if err != nil || len(rows) != 1 {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func ReadSlowest(ctx context.Context, t *target.Postgres, p StatementsPlace, n i
 	if err != nil {
 		return nil, err
 	}
-	rows, err := read[StatementRow](ctx, db, fmt.Sprintf(slowestSQL, p.Schema), n)
+	rows, err := target.Rows[StatementRow](ctx, db, fmt.Sprintf(slowestSQL, p.Schema), n)
 	if err != nil {
 		return nil, wants(err, "pg_read_all_stats")
 	}

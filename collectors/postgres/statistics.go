@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -71,11 +72,7 @@ func shapes[T any](ctx context.Context, q Querier, sql string, args ...any) ([]T
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
+	return target.Rows[T](ctx, q, query, args...)
 }
 
 // wants adds the role to grant to an error of a right that is missing.

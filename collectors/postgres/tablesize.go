@@ -56,7 +56,7 @@ func (r tableSizeRow) write(w *collectors.Writer, m *collectors.Metric, labels .
 func (c tableSize) collect(ctx context.Context, w *collectors.Writer) error {
 	all, err := readEach(ctx, c.target, func(q Querier) ([]tableSizeRow,
 		error) {
-		return read[tableSizeRow](ctx, q, tableSizeSQL)
+		return target.Rows[tableSizeRow](ctx, q, tableSizeSQL)
 	})
 	kept, rest := collectors.Largest(all, w.Limit(), func(r in[tableSizeRow]) float64 {
 		return r.Row.Heap +

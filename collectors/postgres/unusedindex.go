@@ -2,10 +2,10 @@ package postgres
 
 import (
 	"context"
-	_ "embed"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/usage"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -61,22 +61,22 @@ type unusedIndex struct {
 }
 
 func (c unusedIndex) collect(ctx context.Context, w *collectors.Writer) error {
-	var all []in[UnusedIndexRow]
+	var all []in[usage.Unused]
 	err := eachDatabase(ctx, c.target, func(database string, q Querier) error {
-		usage, err := ReadIndexUsage(ctx, c.target, database, q, time.Now())
-		if err != nil || usage.Standby {
+		found, err := usage.Read(ctx, c.target, database, q, time.Now())
+		if err != nil || found.Standby {
 			return err
 		}
-		if usage.Counted {
-			w.Set(c.since, float64(usage.Since.UnixMilli())/1000, c.target.Name, database)
+		if found.Counted {
+			w.Set(c.since, float64(found.Since.UnixMilli())/1000, c.target.Name, database)
 		}
-		w.Set(c.unseen, float64(len(usage.Unasked)), c.target.Name, database)
-		for _, r := range usage.Unused {
-			all = append(all, in[UnusedIndexRow]{database, r})
+		w.Set(c.unseen, float64(len(found.Unasked)), c.target.Name, database)
+		for _, r := range found.Unused {
+			all = append(all, in[usage.Unused]{database, r})
 		}
 		return nil
 	})
-	kept, rest := collectors.Largest(all, w.Limit(), func(r in[UnusedIndexRow]) float64 { return r.Row.SizeBytes })
+	kept, rest := collectors.Largest(all, w.Limit(), func(r in[usage.Unused]) float64 { return r.Row.SizeBytes })
 	for _, r := range kept {
 		w.Set(c.size, r.Row.SizeBytes, c.target.Name, r.Database, r.Row.Schema, r.Row.Table, r.Row.Index)
 		w.Set(c.unused, float64(r.Row.Since.UnixMilli())/1000, c.target.Name, r.Database, r.Row.Schema, r.Row.Table,

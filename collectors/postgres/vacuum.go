@@ -176,5 +176,5 @@ func known(v *float64) float64 {
 
 // ReadVacuum reads the tables of one database that are of the subject.
 func ReadVacuum(ctx context.Context, q Querier, of Subject) ([]VacuumRow, error) {
-	return read[VacuumRow](ctx, q, vacuumSQL, of.Schema, of.Table)
+	return target.Rows[VacuumRow](ctx, q, vacuumSQL, of.Schema, of.Table)
 }

@@ -360,7 +360,8 @@ func (p Case) killed(t *testing.T) {
 	}
 	// A child that cannot make the action ends before it is killed, and shows nothing.
 	if err := p.child(t, self, order{Action: p.Action.Name, Child: p.Child, Probe: true}).Run(); err != nil {
-		t.Fatalf("the function that was given to Main makes no %s: %v", p.Action.Name, err)
+		t.Fatalf("the function that was given to Main makes no %s: add it to the list in the package's TestMain, or "+
+			"where TestMain takes it from: %v", p.Action.Name, err)
 	}
 	killed := 0
 	for _, after := range moments(t, 15*time.Millisecond, 150*time.Millisecond) {

@@ -74,7 +74,7 @@ func (f *Floors) Check(from, to string) error {
 		}
 	}
 	if below >= above {
-		return fmt.Errorf("%s must not import %s: it is not on a lower floor", from, to)
+		return fmt.Errorf("%s must not import %s: it is not on a lower floor (internal/dev/house/floors.txt)", from, to)
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func TestFloors(t *testing.T) {
 		for _, spec := range s.file.Imports {
 			if to, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module); ours {
 				if err := plan.Check(s.dir, to); err != nil {
-					t.Error(err)
+					t.Errorf("%s: %v", s.at(spec), err)
 				}
 			}
 		}

@@ -61,7 +61,8 @@ func TestSizes(t *testing.T) {
 	}
 	for _, dir := range slices.Sorted(maps.Keys(lines)) {
 		if lines[dir] > mostLines || files[dir] > mostFiles {
-			t.Errorf("%s has %d lines and %d files besides its units, want %d and %d at most: split it", dir,
+			t.Errorf("%s has %d lines and %d files besides its units, want %d and %d at most: move what "+
+				"several units share into a package beside it, as collectors/postgres/bloat", dir,
 				lines[dir], files[dir], mostLines, mostFiles)
 		}
 	}

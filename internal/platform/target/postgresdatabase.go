@@ -233,3 +233,17 @@ func (p *Postgres) Close() {
 		}
 	}
 }
+
+// A Querier runs one query. A connection, a pool and a transaction are Queriers.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// Rows returns the rows of an answer, whose columns are the fields of T in their order.
+func Rows[T any](ctx context.Context, q Querier, sql string, args ...any) ([]T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
+}

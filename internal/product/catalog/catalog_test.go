@@ -15,6 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/dashboards"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -218,8 +219,16 @@ func TestActionsAndRulesFitEachOther(t *testing.T) {
 				t.Errorf("%s: %s is exclusive and not in the subject", a.Name, l)
 			}
 		}
-		if asked[a.Name] == byHand[a.Name] {
-			t.Errorf("%s is named by a rule: %v, marked as by hand: %v", a.Name, asked[a.Name], byHand[a.Name])
+		if !asked[a.Name] && !byHand[a.Name] {
+			t.Errorf("no rule names %s: name it in the action annotation of a rule, or list it in byHand with the "+
+				"reason", a.Name)
+		}
+		if asked[a.Name] && byHand[a.Name] {
+			t.Errorf("a rule names %s: take it out of byHand", a.Name)
+		}
+		if asked[a.Name] && !strings.Contains(config.Example(), "action: "+a.Name) {
+			t.Errorf("a rule names %s, and the example has no policy for it: write one in "+
+				"internal/product/config/reference.go", a.Name)
 		}
 	}
 	for _, r := range rules(t) {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/usage"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/advice"
@@ -223,25 +224,25 @@ func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, 
 
 func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database string, x advice.Traits,
 	counted time.Duration) ([]string, error) {
-	usage, err := a.usage(ctx, q, database)
+	known, err := a.usage(ctx, q, database)
 	if err != nil {
 		return nil, err
 	}
-	row := usage.Of(x.Schema, x.Index)
+	row := known.Of(x.Schema, x.Index)
 	switch {
 	case !x.Valid:
 		return nil, remediate.Refuse(remediate.ReasonNothing,
 			"the index is invalid: nothing can use it; the reason to drop it is invalid")
 	case x.Scans > 0:
 		return nil, remediate.Refuse(remediate.ReasonNothing, "queries have used the index %d times", x.Scans)
-	case !usage.Counted:
+	case !known.Counted:
 		return nil, remediate.Refuse(remediate.ReasonUnfit,
 			"scans are not counted: track_counts is off, or not known to be on for every role and database, here and "+
 				"on the standbys")
-	case len(usage.Unasked) > 0:
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "%s", unaskedText(usage.Unasked))
-	case a.now().Sub(usage.Since) < counted:
-		return nil, young(usage.Since, usage.Why, counted)
+	case len(known.Unasked) > 0:
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "%s", unaskedText(known.Unasked))
+	case a.now().Sub(known.Since) < counted:
+		return nil, young(known.Since, known.Why, counted)
 	case x.Made != nil && a.now().Sub(*x.Made) < counted:
 		return nil, remediate.Refuse(remediate.ReasonUnfit,
 			"the index was made or changed at %s, less than %d days ago",
@@ -254,21 +255,21 @@ func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database st
 	}
 	return []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that are asked; "+
 		"%s",
-		row.Since.UTC().Format(time.RFC3339), session.Days(a.now().Sub(row.Since)), usage.Asked, row.Why)}, nil
+		row.Since.UTC().Format(time.RFC3339), session.Days(a.now().Sub(row.Since)), known.Asked, row.Why)}, nil
 }
 
 // usage reads what is known of the use of indexes. A standby that is not there to be
 // asked may use any.
-func (a dropIndex) usage(ctx context.Context, q read.Querier, database string) (read.IndexUsage, error) {
-	usage, err := read.ReadIndexUsage(ctx, a.target, database, q, a.now())
-	if silent, ok := errors.AsType[*read.StandbyError](err); ok && ctx.Err() == nil {
-		return usage, remediate.Refuse(remediate.ReasonUnfit, "standby %s may use the index and cannot be asked: %v",
+func (a dropIndex) usage(ctx context.Context, q read.Querier, database string) (usage.Indexes, error) {
+	known, err := usage.Read(ctx, a.target, database, q, a.now())
+	if silent, ok := errors.AsType[*usage.StandbyError](err); ok && ctx.Err() == nil {
+		return known, remediate.Refuse(remediate.ReasonUnfit, "standby %s may use the index and cannot be asked: %v",
 			silent.Name, silent.Err)
 	}
 	if err != nil {
-		return usage, fmt.Errorf("the use of indexes: %w", err)
+		return known, fmt.Errorf("the use of indexes: %w", err)
 	}
-	return usage, nil
+	return known, nil
 }
 
 // young refuses what was not counted for long enough, and says when it will have been.
@@ -307,11 +308,11 @@ func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database
 	case !by.Valid:
 		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, is invalid", by.Name())
 	}
-	usage, err := a.usage(ctx, q, database)
+	known, err := a.usage(ctx, q, database)
 	if err != nil {
 		return nil, "", err
 	}
-	if usage.Of(by.Schema, by.Index) != nil && usage.Of(x.Schema, x.Index) == nil {
+	if known.Of(by.Schema, by.Index) != nil && known.Of(x.Schema, x.Index) == nil {
 		return nil, "", remediate.Refuse(remediate.ReasonUnfit,
 			"%s, which would stay, counts as unused while this one is used: drop that one, or both would go", by.Name())
 	}
@@ -364,14 +365,14 @@ func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, e
 		}
 		return 0, err
 	}
-	usage, err := read.ReadIndexUsage(ctx, a.target, r.Subject["database"], db, a.now())
+	known, err := usage.Read(ctx, a.target, r.Subject["database"], db, a.now())
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("the use of indexes: %w", err)
-	case !usage.Counted && !usage.Standby:
+	case !known.Counted && !known.Standby:
 		return 0, errors.New("the use of indexes: scans are not counted")
 	}
-	if row := usage.Of(of.Schema, of.Index); row != nil {
+	if row := known.Of(of.Schema, of.Index); row != nil {
 		return row.SizeBytes, nil
 	}
 	return 0, nil

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/usage"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
@@ -116,7 +116,7 @@ func (c *fixture) seen(t *testing.T) {
 	t.Helper()
 	db, err := c.server.Database(c.database)
 	if err == nil {
-		_, err = read.ReadIndexUsage(t.Context(), c.server, c.database, db, time.Now())
+		_, err = usage.Read(t.Context(), c.server, c.database, db, time.Now())
 	}
 	if err != nil {
 		t.Fatal(err)

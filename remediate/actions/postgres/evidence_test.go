@@ -17,7 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/usage"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
@@ -173,22 +173,22 @@ func (p *proof) upkeep(t *testing.T) {
 }
 
 // look is one look of the collector, at some moment.
-func (p *proof) look(t *testing.T, at time.Time) (read.IndexUsage, error) {
+func (p *proof) look(t *testing.T, at time.Time) (usage.Indexes, error) {
 	t.Helper()
 	db, err := p.server.Database(p.database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return read.ReadIndexUsage(t.Context(), p.server, p.database, db, at)
+	return usage.Read(t.Context(), p.server, p.database, db, at)
 }
 
 // advised reports whether the list of a moment says to drop the index, which is what the
 // alert says too.
 func (p *proof) advised(t *testing.T, at time.Time) bool {
 	t.Helper()
-	usage, err := p.look(t, at)
-	row := usage.Of("public", "unused")
-	alert := err == nil && row != nil && len(usage.Unasked) == 0 && at.Sub(row.Since) >= thirtyDays
+	known, err := p.look(t, at)
+	row := known.Of("public", "unused")
+	alert := err == nil && row != nil && len(known.Unasked) == 0 && at.Sub(row.Since) >= thirtyDays
 	action := postgres.AdviseIndexesAt(p.server, func() time.Time { return at })
 	plan, err := action.Plan(t.Context(), remediate.Request{Action: action.Name,
 		Subject: map[string]string{"server": "main"}})
@@ -468,7 +468,7 @@ func (h happening) run(t *testing.T, both *pair, database string) {
 	if both.standby != nil {
 		both.caught(t)
 	}
-	usage, err := p.look(t, time.Now())
+	known, err := p.look(t, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,7 +477,7 @@ func (h happening) run(t *testing.T, both *pair, database string) {
 	if h.before == nil { // by then nothing is in the way, and without the event it would go
 		if old, err = postgres.DropIndexAt(p.server, func() time.Time { return at }).Plan(t.Context(),
 			p.dropRequest("unused", because("unused"))); err != nil {
-			t.Fatalf("the case shows nothing: %v (%+v)", err, usage)
+			t.Fatalf("the case shows nothing: %v (%+v)", err, known)
 		}
 	}
 	if h.event != nil {
@@ -572,8 +572,8 @@ func TestUnusedBehindCascade(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				usage, err := read.ReadIndexUsage(t.Context(), server, "postgres", db, time.Now())
-				unasked = strings.Join(usage.Unasked, ", ")
+				known, err := usage.Read(t.Context(), server, "postgres", db, time.Now())
+				unasked = strings.Join(known.Unasked, ", ")
 				if err == nil && (unasked == "") == (test.unasked == "") && strings.Contains(unasked, test.unasked) {
 					return
 				}

@@ -197,29 +197,29 @@ func ofEvidence() []mutant {
 	return []mutant{
 		{
 			name: "first seen", why: "an index counts as unused not before upkeep first saw it",
-			file: read + "indexusage.go", search: `since := latest(begun, moment{`,
+			file: read + "usage/usage.go", search: `since := latest(begun, moment{`,
 			replace: `since := latest(begun); _ = latest(moment{`,
 			pkg:     "./" + actions, run: "TestUnusedIsProven/version_$/^a_fresh_index$",
 		},
 		{
 			name: "promotion", why: "a promoted server has not counted its standbys' scans",
-			file: read + "usagebook.go", search: `case b.Timeline != l.Timeline:`,
+			file: read + "usage/book.go", search: `case b.Timeline != l.Timeline:`,
 			replace: `case false && b.Timeline != l.Timeline:`,
 			pkg:     "./" + actions, run: "TestUnusedIsProven/version_$/^failover$",
 		},
 		{
 			name: "standby away", why: "a standby that was seen and is not there may use an index again",
-			file: read + "usagebook.go", search: `time.Millisecond < standbyLife {`, replace: `time.Millisecond < 0 {`,
+			file: read + "usage/book.go", search: `time.Millisecond < standbyLife {`, replace: `time.Millisecond < 0 {`,
 			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^a_standby_away_for_a_day$",
 		},
 		{
 			name: "track_counts", why: "nothing is unused while scans are not counted",
-			file: read + "indexusage.go", search: `Counted: e.Counts,`, replace: `Counted: true,`,
+			file: read + "usage/usage.go", search: `Counted: e.Counts,`, replace: `Counted: true,`,
 			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^track_counts_off$",
 		},
 		{
 			name: "emptied", why: "a crash empties the counters without a new start of the server",
-			file: read + "usagerows.go", search: `least(b.stats_reset, a.stats_reset)`, replace: `null::timestamptz`,
+			file: read + "usage/rows.go", search: `least(b.stats_reset, a.stats_reset)`, replace: `null::timestamptz`,
 			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^a_crash_of_a_session$",
 		},
 		{

@@ -60,6 +60,12 @@ func run(root string, args []string) error {
 			return err
 		}
 	}
+	if u.Kind == "action" {
+		fmt.Println(
+			"list the action where the process that is killed in its test finds it: in TestMain of its package, or " +
+				"where TestMain takes it from",
+		)
+	}
 	fmt.Printf("next: the five steps for a new %s in CONTRIBUTING.md\n", u.Kind)
 	return nil
 }
@@ -118,7 +124,9 @@ func (u unit) neighbours(root string) (kind string, gauge bool, err error) {
 			if err != nil {
 				return "", false, err
 			}
-			unit := regexp.MustCompile(`(?m)^func [A-Z]\w*\(\w+ \*target\.(\w+)\) (?:collectors\.Collector|remediate\.Action) \{`)
+			unit := regexp.MustCompile(
+				`(?m)^func [A-Z]\w*\(\w+ \*target\.(\w+)\) (?:collectors\.Collector|remediate\.Action) \{`,
+			)
 			if m := unit.FindSubmatch(text); m != nil && kind == "" {
 				kind = string(m[1])
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/usage"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
@@ -155,15 +156,15 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 	if err != nil {
 		return err
 	}
-	usage, err := read.ReadIndexUsage(ctx, t, d.Database, db, now)
+	known, err := usage.Read(ctx, t, d.Database, db, now)
 	if err != nil {
 		return fmt.Errorf("unused indexes: %w", err)
 	}
-	d.Begun, d.Since, d.Why, d.Counted, d.Unasked = usage.Begun, usage.Since, usage.Why, usage.Counted, usage.Unasked
+	d.Begun, d.Since, d.Why, d.Counted, d.Unasked = known.Begun, known.Since, known.Why, known.Counted, known.Unasked
 	l := lister{db, now, d.Begun}
-	for _, r := range largest(usage.Unused, func(r read.UnusedIndexRow) float64 { return r.SizeBytes }) {
+	for _, r := range largest(known.Unused, func(r usage.Unused) float64 { return r.SizeBytes }) {
 		if err := l.add(ctx, &d.Unused, r.Schema, r.Table, r.Index, Traits.drop, true,
-			func(one *Index) { one.prove(r.Since, r.Why, usage, now) }); err != nil {
+			func(one *Index) { one.prove(r.Since, r.Why, known, now) }); err != nil {
 			return err
 		}
 	}
@@ -178,7 +179,7 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 		}
 		if err := l.add(ctx, to, r.Schema, r.Table, r.Index, Traits.drop, true, func(one *Index) {
 			if one.Beside = r.CoveredBy; r.Kind != "identical" { // its use is what people weigh
-				one.prove(usage.Since, usage.Why, usage, now)
+				one.prove(known.Since, known.Why, known, now)
 			}
 		}); err != nil {
 			return err
@@ -252,12 +253,12 @@ func (d *Database) bloated(ctx context.Context, l lister) error {
 
 // prove says since when the use of an index is known, and takes its statements away
 // where that is not long enough, or not all of it is known.
-func (one *Index) prove(since time.Time, why string, usage read.IndexUsage, now time.Time) {
+func (one *Index) prove(since time.Time, why string, known usage.Indexes, now time.Time) {
 	one.Since = since.UTC().Format(time.RFC3339)
 	switch {
-	case !usage.Counted:
+	case !known.Counted:
 		one.withhold("scans are not counted")
-	case len(usage.Unasked) > 0:
+	case len(known.Unasked) > 0:
 		one.withhold("a standby may use it and is not asked")
 	case now.Sub(since) < ProvenAfter:
 		one.From = since.Add(ProvenAfter).UTC().Format(time.RFC3339)

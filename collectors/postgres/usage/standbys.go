@@ -1,4 +1,4 @@
-package postgres
+package usage
 
 import (
 	"context"
@@ -58,7 +58,7 @@ func askStandby(ctx context.Context, r *target.Postgres, of usageNode, database 
 	case !n.evidence.Recovery:
 		return n, errors.New("it is no standby any more")
 	}
-	rows, err := read[usedIndexRow](ctx, db, usedSQL)
+	rows, err := target.Rows[usedIndexRow](ctx, db, usedSQL)
 	for _, row := range rows {
 		used[row] = true
 	}

@@ -1,4 +1,6 @@
-package postgres
+// Package usage tells which indexes of PostgreSQL no query has used, here and on the standbys, and since when
+// that is known.
+package usage
 
 import (
 	"context"
@@ -26,8 +28,8 @@ type indexRow struct {
 	Used          bool
 }
 
-// An IndexUsage is what is known of the use of a database's indexes.
-type IndexUsage struct {
+// Indexes is what is known of the use of a database's indexes.
+type Indexes struct {
 	Begun   time.Time // when the server's own statistics began
 	Since   time.Time // since when scans are known to be counted, here and on the standbys that are asked
 	Why     string    // what happened then
@@ -35,25 +37,25 @@ type IndexUsage struct {
 	Unasked []string  // standbys whose use of indexes is not known, for people
 	Asked   int       // standbys that were asked
 	Standby bool      // the server is one itself: then nothing else is said
-	Unused  []UnusedIndexRow
+	Unused  []Unused
 }
 
-// ReadIndexUsage finds the unused indexes of a database that q asks, and asks the
+// Read finds the unused indexes of a database that q asks, and asks the
 // server's standbys about it too: where one does not answer, nothing is said, and the
 // error is a *StandbyError. What the server does not tell is kept in a note, from one
 // look to the next: when an index was first seen, which standbys there were, and what
 // took the count back.
-func ReadIndexUsage(ctx context.Context, t *target.Postgres, database string, q Querier, now time.Time) (u IndexUsage,
+func Read(ctx context.Context, t *target.Postgres, database string, q target.Querier, now time.Time) (u Indexes,
 	err error) {
 	server, err := readNode(ctx, t, q)
 	if err != nil || server.evidence.Recovery {
-		return IndexUsage{Standby: server.evidence.Recovery}, err
+		return Indexes{Standby: server.evidence.Recovery}, err
 	}
-	indexes, err := read[indexRow](ctx, q, indexesSQL)
+	indexes, err := target.Rows[indexRow](ctx, q, indexesSQL)
 	if err != nil {
 		return u, err
 	}
-	rows, err := read[unusedRow](ctx, q, unusedIndexSQL)
+	rows, err := target.Rows[unusedRow](ctx, q, unusedSQL)
 	if err != nil {
 		return u, err
 	}
@@ -109,7 +111,7 @@ func look(ctx context.Context, t *target.Postgres, database string, l usageLook)
 }
 
 // usage says what is known after a look.
-func (b usageBook) usage(server usageNode, asked []usageNode, rows []unusedRow, used map[usedIndexRow]bool) IndexUsage {
+func (b usageBook) usage(server usageNode, asked []usageNode, rows []unusedRow, used map[usedIndexRow]bool) Indexes {
 	names := make(map[string]bool)
 	all := []moment{{time.UnixMilli(b.Begun), b.Why}, server.evidence.since("")}
 	for _, n := range asked {
@@ -117,7 +119,7 @@ func (b usageBook) usage(server usageNode, asked []usageNode, rows []unusedRow, 
 		all = append(all, n.evidence.since(" of standby "+n.target.Name))
 	}
 	begun := latest(all...)
-	u := IndexUsage{Begun: server.evidence.since("").At, Since: begun.At, Why: begun.Why, Counted: !b.Off,
+	u := Indexes{Begun: server.evidence.since("").At, Since: begun.At, Why: begun.Why, Counted: !b.Off,
 		Unasked: b.unasked(names), Asked: len(asked)}
 	if b.Off {
 		return u
@@ -129,14 +131,14 @@ func (b usageBook) usage(server usageNode, asked []usageNode, rows []unusedRow, 
 		}
 		since := latest(begun, moment{time.UnixMilli(seen.Since),
 			"upkeep first saw the index then, or its counter went back to 0"})
-		u.Unused = append(u.Unused, UnusedIndexRow{r.Schema, r.Table, r.Index, r.SizeBytes, since.At, since.Why})
+		u.Unused = append(u.Unused, Unused{r.Schema, r.Table, r.Index, r.SizeBytes, since.At, since.Why})
 	}
 	return u
 }
 
 // Of returns what is said of one index, nil for nothing.
-func (u IndexUsage) Of(schema, index string) *UnusedIndexRow {
-	i := slices.IndexFunc(u.Unused, func(r UnusedIndexRow) bool { return r.Schema == schema && r.Index == index })
+func (u Indexes) Of(schema, index string) *Unused {
+	i := slices.IndexFunc(u.Unused, func(r Unused) bool { return r.Schema == schema && r.Index == index })
 	if i < 0 {
 		return nil
 	}

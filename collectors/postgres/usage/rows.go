@@ -1,4 +1,4 @@
-package postgres
+package usage
 
 import (
 	"context"
@@ -124,9 +124,9 @@ type usageNode struct {
 }
 
 // readNode asks one server about itself.
-func readNode(ctx context.Context, t *target.Postgres, q Querier) (n usageNode, err error) {
+func readNode(ctx context.Context, t *target.Postgres, q target.Querier) (n usageNode, err error) {
 	n.target = t
-	rows, err := read[evidenceRow](ctx, q, evidenceSQL)
+	rows, err := target.Rows[evidenceRow](ctx, q, evidenceSQL)
 	if err == nil && len(rows) != 1 {
 		err = errors.New("the server has no statistics of this database")
 	}
@@ -134,10 +134,10 @@ func readNode(ctx context.Context, t *target.Postgres, q Querier) (n usageNode, 
 		return n, err
 	}
 	n.evidence = rows[0]
-	if n.senders, err = read[senderRow](ctx, q, sendersSQL); err != nil {
+	if n.senders, err = target.Rows[senderRow](ctx, q, sendersSQL); err != nil {
 		return n, err
 	}
-	receivers, err := read[receiverRow](ctx, q, receiverSQL)
+	receivers, err := target.Rows[receiverRow](ctx, q, receiverSQL)
 	if err == nil && len(receivers) > 0 {
 		n.receiver = receivers[0]
 	}
@@ -160,18 +160,18 @@ type moment struct {
 	Why string
 }
 
-//go:embed unusedindex.sql
-var unusedIndexSQL string
+//go:embed unused.sql
+var unusedSQL string
 
-// An UnusedIndexRow is one index that no query has used.
-type UnusedIndexRow struct {
+// An Unused is one index that no query has used.
+type Unused struct {
 	Schema, Table, Index string
 	SizeBytes            float64
 	Since                time.Time // since when that is known
 	Why                  string    // what happened then
 }
 
-// unusedRow is one row of unusedindex.sql.
+// unusedRow is one row of unused.sql.
 type unusedRow struct {
 	Schema, Table, Index string
 	OID                  int64
