@@ -227,7 +227,7 @@ func BenchmarkCapacityRules(b *testing.B) {
 		series = append(series, hours, hours, limit)
 	}
 	values := make([]float64, len(all))
-	for h := 0; h < past*24; h++ {
+	for h := range past * 24 {
 		if h%24 != 0 && h < (past-1)*24 {
 			continue
 		}

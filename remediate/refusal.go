@@ -40,7 +40,7 @@ const (
 	ReasonChanged       = "changed"       // the subject is not as it was when the plan was made
 	ReasonPolicy        = "policy"        // the policy or schedule is gone, or asks for less
 	ReasonConfiguration = "configuration" // the configuration no longer asks for what the plan does
-	// the target is gone from the configuration, or another server answers at its address
+	// the target is gone from the configuration, or another server answers at its address.
 	ReasonTarget = "target"
 	ReasonClock  = "clock"  // the clocks of the target and of upkeep disagree
 	ReasonPooler = "pooler" // the connection is through a pooler

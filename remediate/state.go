@@ -19,7 +19,7 @@ const (
 
 	Resolved   State = "resolved"   // the metric is back within its limit, and the alert's expression agrees
 	Unresolved State = "unresolved" // all steps are done, and the metric is still over its limit
-	// all steps are done, and the metric and the alert's expression disagree or are unknown
+	// all steps are done, and the metric and the alert's expression disagree or are unknown.
 	Inconclusive State = "inconclusive"
 	// a guard, the action or the policy stopped the run. It is not called Refused, which asks
 	// an error whether it is a Refusal.

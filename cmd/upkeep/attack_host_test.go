@@ -38,7 +38,7 @@ func asStranger(t *testing.T, name string, args ...string) (string, error) {
 func passable(t *testing.T, dir string) {
 	t.Helper()
 	for ; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as people have it
+		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,7 +144,7 @@ func TestAttackOnMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := filepath.Join(dir, "upkeep")
-	if err := os.WriteFile(own, text, 0o755); err != nil { //nolint:gosec // another user runs it
+	if err := os.WriteFile(own, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	address := freeAddress(t)

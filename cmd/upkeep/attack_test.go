@@ -275,9 +275,10 @@ func TestAttackByRoles(t *testing.T) {
 		for what, body := range changes() {
 			method, path, _ := strings.Cut(what, " ")
 			want := http.StatusForbidden
-			if path == "/webhook/alertmanager" {
+			switch path {
+			case "/webhook/alertmanager":
 				want = http.StatusBadRequest // there is no alert in it
-			} else if path == "/api/v2/alerts" {
+			case "/api/v2/alerts":
 				want = http.StatusOK
 			}
 			if status, text := try(t, method, f.address, path, body, as(access.Deliver), with("Content-Type",

@@ -52,9 +52,9 @@ func fill(v reflect.Value, name string) {
 			v.Set(reflect.ValueOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)))
 			return
 		}
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				fill(v.Field(i), name)
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				fill(field, name)
 			}
 		}
 	default:

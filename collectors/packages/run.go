@@ -73,7 +73,7 @@ func handOver(stage string, folder fs.FileInfo) (*child.User, error) {
 		return nil, nil
 	}
 	err := filepath.WalkDir(stage, func(path string, _ fs.DirEntry, err error) error {
-		return errors.Join(err, os.Lchown(path, int(owner.Uid), int(owner.Gid)))
+		return errors.Join(err, os.Lchown(path, int(owner.Uid), int(owner.Gid))) //nolint:gosec // the stage is ours alone until then
 	})
 	return &child.User{UID: owner.Uid, GID: owner.Gid}, err
 }

@@ -86,8 +86,10 @@ func (c database) collect(ctx context.Context, w *collectors.Writer) error {
 		return err
 	}
 	for _, r := range rows {
-		for i, v := range [...]float64{r.Commits, r.Rollbacks, r.Read, r.Hit, r.Returned, r.Fetched, r.Inserted,
-			r.Updated, r.Deleted, r.TemporaryFiles, r.TemporaryBytes, r.Deadlocks, r.Conflicts} {
+		for i, v := range [...]float64{
+			r.Commits, r.Rollbacks, r.Read, r.Hit, r.Returned, r.Fetched, r.Inserted,
+			r.Updated, r.Deleted, r.TemporaryFiles, r.TemporaryBytes, r.Deadlocks, r.Conflicts,
+		} {
 			w.Set(c.counters[i], v, c.target.Name, r.Name)
 		}
 		w.Set(c.ages[0], r.FreezeAge, c.target.Name, r.Name)

@@ -71,8 +71,7 @@ type indexTraits struct {
 }
 
 func (c duplicateIndex) collect(ctx context.Context, w *collectors.Writer) error {
-	all, err := readEach(ctx, c.target, func(q Querier) ([]DuplicateIndexRow,
-		error) {
+	all, err := readEach(ctx, c.target, func(q Querier) ([]DuplicateIndexRow, error) {
 		return ReadDuplicateIndex(ctx, q)
 	})
 	kept, rest := collectors.Largest(all, w.Limit(), func(r in[DuplicateIndexRow]) float64 { return r.Row.SizeBytes })

@@ -57,8 +57,7 @@ type indexBloat struct {
 
 func (c indexBloat) collect(ctx context.Context, w *collectors.Writer) error {
 	// The readable ones are exported even if others are not readable.
-	rows, err := readEach(ctx, c.target, func(q Querier) ([]IndexBloatRow,
-		error) {
+	rows, err := readEach(ctx, c.target, func(q Querier) ([]IndexBloatRow, error) {
 		return ReadIndexBloat(ctx, q, Subject{})
 	})
 	all := make([]bloated, len(rows))

@@ -13,7 +13,7 @@ type When int
 
 // The moments in the life of a run. At each the guards of All are asked in their order.
 const (
-	// those that need neither measure nor plan, so that a run that must wait costs its target nothing
+	// those that need neither measure nor plan, so that a run that must wait costs its target nothing.
 	BeforePlan    When = iota
 	BeforeActing       // all, with the plan
 	InTransaction      // those that decide from the proposal alone, once more, without a race

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
@@ -110,14 +111,14 @@ func (h *hearing) at(now time.Time, most time.Duration) {
 // what was before.
 func (h *hearing) before(now time.Time, after time.Duration) time.Time {
 	end, left := now.UnixMilli(), after.Milliseconds()
-	for n := len(h.Deaf) - 1; n >= 0; n-- {
-		heard := end - h.Deaf[n][1]
+	for n, deaf := range slices.Backward(h.Deaf) {
+		heard := end - deaf[1]
 		if heard >= left {
 			h.Deaf = h.Deaf[n+1:]
 			break
 		}
 		left -= max(heard, 0)
-		end = min(end, h.Deaf[n][0])
+		end = min(end, deaf[0])
 	}
 	return time.UnixMilli(end - left)
 }

@@ -3,7 +3,6 @@ package notify_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -55,7 +54,7 @@ func TestFloodIsSummedUp(t *testing.T) {
 			t.Cleanup(func() { _ = s.Close() }) // nothing is read any more
 			is, st := &book{}, &stage{store: s, now: now}
 			o := notify.New(notify.Config{Store: s, Now: func() time.Time { return now }, Registerer: prometheus.NewRegistry(),
-				Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Rate: notify.Rate{Most: 4, Every: 5 * time.Minute},
+				Logger: slog.New(slog.DiscardHandler), Rate: notify.Rate{Most: 4, Every: 5 * time.Minute},
 				Notifiers: []notify.Named{{Name: "n", Alone: alone, Notifier: is}},
 				Over:      func(context.Context, remediate.Notification) (bool, bool, error) { return true, false, nil }})
 			st.write(t, notifications(0, 3)...)

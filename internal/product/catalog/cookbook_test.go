@@ -74,6 +74,7 @@ func (s *sampled) add(v *parser.VectorSelector, all map[string]*collectors.Metri
 			values[match.Name] = match.Value
 		case labels.MatchRegexp:
 			values[match.Name], _, _ = strings.Cut(match.Value, "|")
+		case labels.MatchNotEqual, labels.MatchNotRegexp: // what the label is not says nothing of what it is
 		}
 	}
 	if !histogram {

@@ -3,6 +3,7 @@ package check_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func entries(n *yaml.Node, path []string) (all []entry) {
 	for i := 0; i < len(n.Content); i += 2 {
 		e := entry{path, n.Content[i], n.Content[i+1]}
 		all = append(all, e)
-		all = append(all, entries(e.value, append(path[:len(path):len(path)], e.key.Value))...)
+		all = append(all, entries(e.value, append(slices.Clip(path), e.key.Value))...)
 	}
 	return all
 }

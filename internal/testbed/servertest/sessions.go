@@ -100,8 +100,6 @@ func (s *sessions) put(databaseURL string, c *pgx.Conn) bool {
 
 // What changes what a new session is like, or cannot be run beside idle ones; and what
 // concerns those alone who are not the user that runs it.
-//
-//nolint:gochecknoglobals // compiled once
 var (
 	forAll = regexp.MustCompile(`(?i)\b(alter\s+(database|role|user|system)|drop\s+database|template|` +
 		`rename\s+to|pg_reload_conf|pg_promote)\b`)

@@ -77,14 +77,14 @@ func (c change) write(root string) error {
 	}
 	if !c.appended {
 		fmt.Println("wrote", c.path)
-		return os.WriteFile(file, []byte(c.text), 0o644)
+		return os.WriteFile(file, []byte(c.text), 0o644) //nolint:gosec // parse has checked the name
 	}
 	before, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	fmt.Println("appended to", c.path)
-	return os.WriteFile(file, append(before, c.text...), 0o644)
+	return os.WriteFile(file, append(before, c.text...), 0o644) //nolint:gosec // parse has checked the name
 }
 
 func parse(root string, args []string) (u unit, err error) {
@@ -163,6 +163,7 @@ func (u unit) changes(root string) (all []change, err error) {
 	add(base+".go", u.Kind+".go.tmpl", false)
 	_, hasSuite := suites()[u.Domain]
 	tests := u.dir() + "/" + u.Domain + "_test.go"
+	//nolint:gosec // parse has checked the name
 	if _, missing := os.Stat(filepath.Join(root, tests)); u.Kind == "collector" && hasSuite && missing == nil {
 		add(tests, "collector_line.go.tmpl", true)
 	} else {
