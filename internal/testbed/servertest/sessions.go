@@ -98,17 +98,14 @@ func (s *sessions) put(databaseURL string, c *pgx.Conn) bool {
 	return true
 }
 
-// What changes what a new session is like, or cannot be run beside idle ones; and what
-// concerns those alone who are not the user that runs it.
-var (
-	forAll = regexp.MustCompile(`(?i)\b(alter\s+(database|role|user|system)|drop\s+database|template|` +
-		`rename\s+to|pg_reload_conf|pg_promote)\b`)
-	forOthers = regexp.MustCompile(`(?i)\b(drop\s+(role|user|owned)|reassign\s+owned)\b`)
-	byForce   = regexp.MustCompile(`(?i)^drop database .* with \(force\)$`)
-)
-
 // forget ends those idle sessions that the statements concern.
 func (s *sessions) forget(ctx context.Context, databaseURL string, statements []string) {
+	// What changes what a new session is like, or cannot be run beside idle ones; and what
+	// concerns those alone who are not the user that runs it.
+	forAll := regexp.MustCompile(`(?i)\b(alter\s+(database|role|user|system)|drop\s+database|template|` +
+		`rename\s+to|pg_reload_conf|pg_promote)\b`)
+	forOthers := regexp.MustCompile(`(?i)\b(drop\s+(role|user|owned)|reassign\s+owned)\b`)
+	byForce := regexp.MustCompile(`(?i)^drop database .* with \(force\)$`)
 	all, others := false, false
 	for _, sql := range statements {
 		all = all || forAll.MatchString(sql) && !byForce.MatchString(sql)
