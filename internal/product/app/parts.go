@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,7 +62,6 @@ func (a *App) list() []part {
 func (a *App) openProcess(context.Context) error {
 	a.registry.MustRegister(promcollectors.NewGoCollector(),
 		promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}))
-	metric.NewGauge(a.registry, catalog.BuildInfo()).WithLabelValues(a.options.Version).Set(1)
 	a.reloaded = newReloadMetrics(a.registry)
 	return nil
 }
@@ -79,6 +79,8 @@ func (a *App) openStore(ctx context.Context) (err error) {
 	if a.listener, err = net.Listen("tcp", c.Web.Listen); err != nil {
 		return fmt.Errorf("web.listen: %w", err)
 	}
+	at := strings.TrimSuffix(a.externalURL(), "/")
+	metric.NewGauge(a.registry, catalog.BuildInfo()).WithLabelValues(a.options.Version, at).Set(1)
 	return nil
 }
 

@@ -52,9 +52,9 @@ func Process() []*collectors.Metric {
 	return []*collectors.Metric{BuildInfo(), ReloadSuccess(), ReloadTime(), LoginFailures()}
 }
 
-// BuildInfo is which version runs.
+// BuildInfo is which version runs, and where people reach it: dashboards take their links from it.
 func BuildInfo() *collectors.Metric {
-	return metric.Gauge("upkeep_build_info", "1, with the version as a label.", "version")
+	return metric.Gauge("upkeep_build_info", "1, with the version and the external URL as labels.", "version", "url")
 }
 
 // ReloadSuccess is whether the last reload succeeded.
