@@ -1,6 +1,7 @@
 package main
 
-// What of Grafana's dashboard model is used here, by Grafana's own names.
+// What of Grafana's dashboard model is used here, by Grafana's own names: schema v1, which
+// Grafana 9 to 13 import.
 
 type dashboard struct {
 	UID           string     `json:"uid"`
@@ -15,7 +16,9 @@ type dashboard struct {
 	GraphTooltip  int        `json:"graphTooltip"`
 	Time          timeRange  `json:"time"`
 	Templating    templating `json:"templating"`
-	Panels        []panel    `json:"panels"`
+	Annotations   marks      `json:"annotations"`
+	Links         []link     `json:"links"`
+	Panels        []*panel   `json:"panels"`
 }
 
 type timeRange struct {
@@ -32,7 +35,9 @@ type variable struct {
 	Label      string      `json:"label"`
 	Type       string      `json:"type"`
 	Query      string      `json:"query"`
+	Definition string      `json:"definition,omitempty"`
 	Datasource *datasource `json:"datasource,omitempty"`
+	Hide       int         `json:"hide,omitempty"`
 	Refresh    int         `json:"refresh,omitempty"`
 	Sort       int         `json:"sort,omitempty"`
 	Multi      bool        `json:"multi,omitempty"`
@@ -42,8 +47,37 @@ type variable struct {
 }
 
 type current struct {
-	Text  string `json:"text"`
-	Value string `json:"value"`
+	Text  any `json:"text"`
+	Value any `json:"value"`
+}
+
+type marks struct {
+	List []annotation `json:"list"`
+}
+
+type annotation struct {
+	Name        string      `json:"name"`
+	Datasource  *datasource `json:"datasource"`
+	Enable      bool        `json:"enable"`
+	IconColor   string      `json:"iconColor"`
+	Expr        string      `json:"expr"`
+	Step        string      `json:"step"`
+	TitleFormat string      `json:"titleFormat"`
+	TextFormat  string      `json:"textFormat"`
+	TagKeys     string      `json:"tagKeys"`
+}
+
+type link struct {
+	Title       string   `json:"title"`
+	Type        string   `json:"type"`
+	Icon        string   `json:"icon"`
+	Tooltip     string   `json:"tooltip"`
+	URL         string   `json:"url,omitempty"`
+	Tags        []string `json:"tags"`
+	AsDropdown  bool     `json:"asDropdown"`
+	TargetBlank bool     `json:"targetBlank"`
+	IncludeVars bool     `json:"includeVars"`
+	KeepTime    bool     `json:"keepTime"`
 }
 
 type datasource struct {
@@ -57,11 +91,16 @@ type panel struct {
 	Title           string           `json:"title"`
 	Description     string           `json:"description,omitempty"`
 	GridPos         gridPos          `json:"gridPos"`
+	Collapsed       *bool            `json:"collapsed,omitempty"` // of rows
+	Panels          *[]*panel        `json:"panels,omitempty"`    // of rows
 	Datasource      *datasource      `json:"datasource,omitempty"`
+	Links           []link           `json:"links,omitempty"`
 	Targets         []query          `json:"targets,omitempty"`
 	FieldConfig     *fieldConfig     `json:"fieldConfig,omitempty"`
 	Options         map[string]any   `json:"options,omitempty"`
 	Transformations []transformation `json:"transformations,omitempty"`
+
+	board *board
 }
 
 type gridPos struct {
@@ -74,15 +113,18 @@ type gridPos struct {
 type query struct {
 	RefID        string      `json:"refId"`
 	Datasource   *datasource `json:"datasource"`
+	EditorMode   string      `json:"editorMode"`
 	Expr         string      `json:"expr"`
 	LegendFormat string      `json:"legendFormat,omitempty"`
 	Instant      bool        `json:"instant,omitempty"`
+	Range        bool        `json:"range,omitempty"`
 	Format       string      `json:"format,omitempty"`
+	Interval     string      `json:"interval,omitempty"`
 }
 
 type fieldConfig struct {
 	Defaults  fieldDefaults `json:"defaults"`
-	Overrides []any         `json:"overrides"`
+	Overrides []override    `json:"overrides"`
 }
 
 type fieldDefaults struct {
@@ -90,8 +132,41 @@ type fieldDefaults struct {
 	Min        *float64   `json:"min,omitempty"`
 	Max        *float64   `json:"max,omitempty"`
 	NoValue    string     `json:"noValue,omitempty"`
+	Mappings   []mapping  `json:"mappings,omitempty"`
 	Thresholds thresholds `json:"thresholds"`
+	Color      *color     `json:"color,omitempty"`
+	Links      []link     `json:"links,omitempty"`
 	Custom     any        `json:"custom,omitempty"`
+}
+
+type color struct {
+	Mode string `json:"mode"`
+}
+
+type mapping struct {
+	Type    string                `json:"type"`
+	Options map[string]mappedText `json:"options"`
+}
+
+type mappedText struct {
+	Text  string `json:"text"`
+	Color string `json:"color"`
+	Index int    `json:"index"`
+}
+
+type override struct {
+	Matcher    matcher    `json:"matcher"`
+	Properties []property `json:"properties"`
+}
+
+type matcher struct {
+	ID      string `json:"id"`
+	Options string `json:"options"`
+}
+
+type property struct {
+	ID    string `json:"id"`
+	Value any    `json:"value"`
 }
 
 type thresholds struct {

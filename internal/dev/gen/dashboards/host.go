@@ -1,69 +1,102 @@
 package main
 
-// machine is the page of the machines: their processors, memory, disks, network and file systems.
-func machine(limit map[string]float64) dashboard {
-	l := new(layout)
-	hostWork(l)
-	hostDevices(l)
-	l.row("File systems")
-	l.add(12, 8, graph("Used", "As df counts: space reserved for root is not available.", "percentunit",
-		levels(from(limit["HostFilesystemFilling"], "red")),
-		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))
-	l.add(12, 8, graph("Inodes", "Used share of the inodes.", "percentunit",
-		levels(from(limit["HostInodesFilling"], "red")),
-		line{on("upkeep_host_filesystem_inodes_used_ratio"), "{{server}} {{mountpoint}}"}))
-	d := page("upkeep-host", "upkeep: host", "Processors, memory, disks, network and file systems of the machines.", l)
-	d.Templating.List = []variable{d.Templating.List[0],
-		choice("server", "Server", `label_values(upkeep_host_cpus, server)`)}
-	return d
+// machine is the page of the hosts: processors, memory, disks, network, file systems, packages.
+func machine(rules map[string]rule) *board {
+	b := begin(rules, "upkeep-host", "host", "Hosts: processors, memory, disks, network, file systems, packages.", machines,
+		choice("host", "Host", itself, "upkeep_host_cpus", "server"))
+	b.restarts(machines, "upkeep_host_boot_timestamp_seconds")
+	hostNow(b)
+	hostWork(b)
+	hostDevices(b)
+	hostFiles(b)
+	return b
 }
 
-func hostWork(l *layout) {
-	l.row("Processors and memory")
-	seconds := on("upkeep_host_cpu_seconds_total")
-	l.add(12, 8, graph("CPU", "Share of the time of all processors, by mode.", "percentunit", levels(),
-		line{"sum by (server, mode) (rate(" + on("upkeep_host_cpu_seconds_total", `mode!="idle"`) +
-			"[$__rate_interval])) / on (server) group_left () sum by (server) (rate(" + seconds +
-			"[$__rate_interval]))",
-			"{{server}} {{mode}}"}))
-	l.add(12, 8, graph("Load average", "Over fifteen minutes, for each processor. Above 1 processes wait.", "short",
-		levels(from(1, "orange")),
-		line{on("upkeep_host_load_average", `over="15m"`) + " / on (server) " + on("upkeep_host_cpus"), "{{server}}"}))
-	l.add(12, 8, graph("Memory", "Share that is not available to programs.", "percentunit", levels(),
-		line{on("upkeep_host_memory_used_ratio"), "{{server}}"}))
-	l.add(12, 8, graph("Memory in bytes", "Size, and what programs can get without swapping.", "bytes", levels(),
-		line{on("upkeep_host_memory_size_bytes"), "{{server}} size"},
-		line{on("upkeep_host_memory_available_bytes"), "{{server}} available"}))
-	l.add(12, 8, graph("Swap", "Bytes per second that are read back and written; a steady rate means that memory is "+
-		"too small.", "Bps", levels(),
-		line{rate("upkeep_host_swap_read_bytes_total"), "{{server}} read"},
-		line{rate("upkeep_host_swap_written_bytes_total"), "{{server}} written"}))
-	l.add(6, 8, graph("Swap space", "Used.", "bytes", levels(),
-		line{on("upkeep_host_swap_used_bytes"), "{{server}}"}))
-	l.add(6, 8, graph("OOM kills", "Processes that the kernel killed because memory was used up, per hour.", "short",
-		levels(from(1, "red")),
-		line{"increase(" + on("upkeep_host_oom_kills_total") + "[1h])", "{{server}}"}))
-	l.add(24, 8, graph("Pressure", "Share of the time in which some, or all (full), processes waited for a processor, "+
-		"for memory, or for a disk.", "percentunit", levels(),
-		line{rate("upkeep_host_pressure_seconds_total"), "{{server}} {{resource}} {{stalled}}"}))
+func hostNow(b *board) {
+	b.row("Now")
+	b.stat("CPU", "Busy share of all processors over the selected range, of the busiest host.", "percentunit",
+		"not known", "max(1 - sum by (server) ("+machines.grown("upkeep_host_cpu_seconds_total", `mode=~"idle|iowait"`)+
+			") / sum by (server) ("+machines.grown("upkeep_host_cpu_seconds_total")+"))")
+	b.stat("Memory", "Share that is not available to programs, of the host with the largest.", "percentunit",
+		"not known", "max("+machines.of("upkeep_host_memory_used_ratio")+")")
+	b.stat("Fullest file system", "As df counts.", "percentunit", "not known",
+		"max("+machines.of("upkeep_host_filesystem_used_ratio")+")").alert("HostFilesystemFilling")
+	b.stat("OOM kills", "In the selected range: processes that the kernel killed because memory was used up.", "short",
+		"0", zero("round(sum("+machines.grown("upkeep_host_oom_kills_total")+"))")).from(1, "red").
+		runbook("ContainerOutOfMemory")
+	b.stat("Security updates", "Installed packages with a pending security update.", "short", "not known",
+		"sum("+machines.of("upkeep_host_updates_pending", `kind="security"`)+")").any("HostSecurityUpdatesPending")
+	b.stat("Reboot required", "Hosts on which an installed update takes effect with the next start.", "short",
+		"not known", "sum("+machines.of("upkeep_host_reboot_required")+")").any("HostRebootRequired")
 }
 
-func hostDevices(l *layout) {
-	l.row("Disks and network")
-	operations := rate("upkeep_host_disk_operations_total")
-	l.add(12, 8, graph("Disk throughput", "Bytes per second.", "Bps", levels(),
-		line{rate("upkeep_host_disk_bytes_total"), "{{server}} {{device}} {{direction}}"}))
-	l.add(12, 8, graph("Disk operations", "Per second.", "iops", levels(),
-		line{operations, "{{server}} {{device}} {{direction}}"}))
-	l.add(12, 8, graph("Disk latency", "Mean time of an operation, its time in the queue included.", "s", levels(),
-		line{rate("upkeep_host_disk_wait_seconds_total") + " / (" + operations + " > 0)",
-			"{{server}} {{device}} {{direction}}"}))
-	l.add(12, 8, graph("Disk utilisation", "Share of the time in which the disk had something to do.", "percentunit",
-		levels(),
-		line{rate("upkeep_host_disk_busy_seconds_total"), "{{server}} {{device}}"}))
-	l.add(12, 8, graph("Network throughput", "Bytes per second.", "Bps", levels(),
-		line{rate("upkeep_host_network_bytes_total"), "{{server}} {{device}} {{direction}}"}))
-	l.add(12, 8, graph("Network errors", "Packets per second that were damaged or dropped.", "pps", levels(),
-		line{rate("upkeep_host_network_errors_total"), "{{server}} {{device}} {{direction}} errors"},
-		line{rate("upkeep_host_network_dropped_total"), "{{server}} {{device}} {{direction}} dropped"}))
+func hostWork(b *board) {
+	b.row("Processors and memory")
+	const cpu = "upkeep_host_cpu_seconds_total"
+	b.graph(8, "CPU", "Share of the time of all processors, by mode.", "percentunit",
+		line{"sum by (server, mode) (" + machines.rate(cpu, `mode!="idle"`) +
+			") / on (server) group_left () sum by (server) (" + machines.rate(cpu) + ")", "{{server}} {{mode}}"}).share()
+	b.graph(8, "Load average", "Over fifteen minutes, for each processor. Above 1 processes wait.", "short",
+		line{machines.of("upkeep_host_load_average", `over="15m"`) + " / on (job, instance, server) " +
+			machines.of("upkeep_host_cpus"), "{{server}}"}).from(1, "orange")
+	b.graph(8, "Pressure", "Share of the time in which some, or all (full), processes waited for a processor, for "+
+		"memory, or for a disk.", "percentunit",
+		line{machines.rate("upkeep_host_pressure_seconds_total"), "{{server}} {{resource}} {{stalled}}"}).share()
+	b.graph(8, "Memory", "Share that is not available to programs.", "percentunit",
+		line{machines.of("upkeep_host_memory_used_ratio"), "{{server}}"}).share()
+	b.graph(8, "Memory in bytes", "Size, and what programs can get without swapping.", "bytes",
+		line{machines.of("upkeep_host_memory_size_bytes"), "{{server}} size"},
+		line{machines.of("upkeep_host_memory_available_bytes"), "{{server}} available"})
+	b.graph(8, "OOM kills", "Processes that the kernel killed because memory was used up, an hour.", "short",
+		line{machines.hourly("upkeep_host_oom_kills_total"), "{{server}}"}).runbook("ContainerOutOfMemory")
+	b.graph(8, "Swap", "Bytes a second that are read back and written; a steady rate means that memory is too small.",
+		"Bps",
+		line{machines.rate("upkeep_host_swap_read_bytes_total"), "{{server}} read"},
+		line{machines.rate("upkeep_host_swap_written_bytes_total"), "{{server}} written"})
+	b.graph(8, "Swap space", "Used, and its size.", "bytes",
+		line{machines.of("upkeep_host_swap_used_bytes"), "{{server}} used"},
+		line{machines.of("upkeep_host_swap_size_bytes"), "{{server}} size"})
+	b.graph(8, "Processes", "That run or are ready to, and that wait for a disk.", "short",
+		line{machines.of("upkeep_host_processes"), "{{server}} {{state}}"})
+}
+
+func hostDevices(b *board) {
+	b.row("Disks and network")
+	operations := machines.rate("upkeep_host_disk_operations_total")
+	b.graph(8, "Disk throughput", "Bytes a second.", "Bps",
+		line{machines.rate("upkeep_host_disk_bytes_total"), "{{server}} {{device}} {{direction}}"})
+	b.graph(8, "Disk operations", "A second.", "iops", line{operations, "{{server}} {{device}} {{direction}}"})
+	b.graph(8, "Disk latency", "Mean time of an operation, its time in the queue included.", "s",
+		line{machines.rate("upkeep_host_disk_wait_seconds_total") + " / (" + operations + " > 0)",
+			"{{server}} {{device}} {{direction}}"})
+	b.graph(8, "Disk utilisation", "Share of the time in which the disk had something to do.", "percentunit",
+		line{machines.rate("upkeep_host_disk_busy_seconds_total"), "{{server}} {{device}}"}).share()
+	b.graph(8, "Network throughput", "Bytes a second.", "Bps",
+		line{machines.rate("upkeep_host_network_bytes_total"), "{{server}} {{device}} {{direction}}"})
+	b.graph(8, "Network errors", "Packets a second that were damaged or dropped.", "pps",
+		line{machines.rate("upkeep_host_network_errors_total"), "{{server}} {{device}} {{direction}} errors"},
+		line{machines.rate("upkeep_host_network_dropped_total"), "{{server}} {{device}} {{direction}} dropped"})
+}
+
+func hostFiles(b *board) {
+	b.row("File systems and packages")
+	b.graph(8, "File systems", "Used share, as df counts: space reserved for root is not available.", "percentunit",
+		line{machines.of("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}).share().
+		alert("HostFilesystemFilling").to(toResource)
+	b.graph(8, "Inodes", "Used share.", "percentunit",
+		line{machines.of("upkeep_host_filesystem_inodes_used_ratio"), "{{server}} {{mountpoint}}"}).share().
+		alert("HostInodesFilling")
+	b.table(8, "Time to full", "At the growth of the last four weeks. Nothing is shown without a trend.",
+		[]column{{"time", "s", machines.recorded("upkeep:capacity_seconds_to_limit:likely", `resource="filesystem"`)},
+			{"a day", "bytes", machines.recorded("upkeep:capacity_growth_per_day:median28d", `resource="filesystem"`)}},
+		"server", "mountpoint").runbook("HostFilesystemFullSoon").to(toResource)
+	b.table(8, "Pending updates", "Installed packages of which the package lists know a newer version.",
+		[]column{{"updates", "short", machines.of("upkeep_host_updates_pending")}}, "server", "kind").
+		runbook("HostSecurityUpdatesPending")
+	b.table(8, "Age of package lists", "Updates that came later are not known.",
+		[]column{{"age", "s", "time() - " + machines.of("upkeep_host_package_lists_timestamp_seconds")}}, "server").
+		alert("HostPackageListsOld")
+	b.table(8, "Vulnerable packages of services", "Known vulnerabilities, by their level.",
+		[]column{{"vulnerabilities", "short", itself.of("upkeep_packages_vulnerabilities")}}, "server", "level").
+		runbook("PackagesVulnerable")
 }

@@ -1,4 +1,5 @@
-// Command dashboards writes the Grafana dashboards into the folder dashboards.
+// Command dashboards writes the Grafana dashboards into the folder dashboards, and the list of
+// them into docs/dashboards.md.
 package main
 
 import (
@@ -14,14 +15,17 @@ import (
 )
 
 func main() {
-	dashboards, err := all()
+	boards, err := all()
 	if err != nil {
 		log.Fatal(err)
 	}
-	for name, d := range dashboards {
-		text, err := render(d)
+	if err := os.WriteFile(filepath.Join("docs", "dashboards.md"), []byte(reference(boards)), 0o644); err != nil {
+		log.Fatal(err)
+	}
+	for _, b := range boards {
+		text, err := render(b.dashboard)
 		if err == nil {
-			err = os.WriteFile(filepath.Join("dashboards", name), text, 0o644)
+			err = os.WriteFile(filepath.Join("dashboards", b.file), text, 0o644)
 		}
 		if err != nil {
 			log.Fatal(err)
@@ -29,22 +33,40 @@ func main() {
 	}
 }
 
-// all returns the dashboards by the name of their file.
-func all() (map[string]dashboard, error) {
-	rules, err := alerts.Parse(alerts.Files())
+// A file is a board with its name in the folder dashboards.
+type file struct {
+	*board
+	file string
+}
+
+// all returns the boards in the order in which people read them.
+func all() ([]file, error) {
+	parsed, err := alerts.Parse(alerts.Files())
 	if err != nil {
 		return nil, err
 	}
-	limits := make(map[string]float64)
-	for _, r := range rules {
-		if limits[r.Name], err = strconv.ParseFloat(r.Annotations["limit"], 64); err != nil {
+	rules := make(map[string]rule)
+	for _, r := range parsed {
+		limit, err := strconv.ParseFloat(r.Annotations["limit"], 64)
+		if err != nil {
 			return nil, fmt.Errorf("%s: limit: %w", r.Name, err)
 		}
+		rules[r.Name] = rule{limit, r.Labels["severity"]}
 	}
-	return map[string]dashboard{
-		"overview.json": overview(limits), "databases.json": databases(limits), "services.json": services(limits),
-		"remediation.json": remediation(limits), "host.json": machine(limits),
-		"capacity.json": planning(limits),
+	return []file{
+		{overview(rules), "overview.json"},
+		{postgres(rules), "postgres.json"},
+		{server(rules), "postgres-server.json"},
+		{database(rules), "postgres-database.json"},
+		{table(rules), "postgres-table.json"},
+		{index(rules), "postgres-index.json"},
+		{statement(rules), "postgres-statement.json"},
+		{redis(rules), "redis.json"},
+		{docker(rules), "docker.json"},
+		{machine(rules), "host.json"},
+		{planning(rules), "capacity.json"},
+		{remediation(rules), "remediation.json"},
+		{review(rules), "review.json"},
 	}, nil
 }
 

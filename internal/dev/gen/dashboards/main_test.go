@@ -1,50 +1,55 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/dashboards"
 )
 
 func TestCommittedDashboardsAreCurrent(t *testing.T) {
-	for name, d := range every(t) {
-		want, err := render(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "dashboards", name))
+	boards := every(t)
+	root := filepath.Join("..", "..", "..", "..")
+	same := func(path, want string) {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("dashboards/%s is old; run make generate\n%s", name, diff)
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("%s is old; run make generate\n%s", path, diff)
 		}
+	}
+	var names []string
+	for _, b := range boards {
+		want, err := render(b.dashboard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(filepath.Join("dashboards", b.file), string(want))
+		names = append(names, b.file)
+	}
+	same(filepath.Join("docs", "dashboards.md"), reference(boards))
+	embedded, err := fs.Glob(dashboards.Files(), "*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff(names, embedded); diff != "" {
+		t.Errorf("the binary has other dashboards than are generated, -want +got:\n%s", diff)
 	}
 }
 
-func TestPanelsDoNotOverlap(t *testing.T) {
-	for name, d := range every(t) {
-		taken := make(map[[2]int]string)
-		for _, p := range d.Panels {
-			for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
-				for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
-					if x >= 24 || taken[[2]int{x, y}] != "" {
-						t.Fatalf("%s: panel %q is out of the grid or over %q", name, p.Title, taken[[2]int{x, y}])
-					}
-					taken[[2]int{x, y}] = p.Title
-				}
-			}
-		}
-	}
-}
-
-func every(t *testing.T) map[string]dashboard {
+func every(t testing.TB) []file {
 	t.Helper()
-	d, err := all()
-	if err != nil || len(d) == 0 {
-		t.Fatalf("all: %v %v", d, err)
+	boards, err := all()
+	if err != nil || len(boards) == 0 {
+		t.Fatalf("all: %v %v", boards, err)
 	}
-	return d
+	return boards
 }

@@ -2,115 +2,115 @@ package main
 
 import "github.com/ai-micro-service/upkeep/remediate"
 
-// became counts the runs that came into one of the states, in the selected range.
-func became(states remediate.State) string {
-	return `round(sum(increase(upkeep_run_transitions_total{to=~"` + string(states) + `"}[$__range]))) or vector(0)`
+// overview is the first page: what is wrong now, on any target, and what upkeep does about it.
+func overview(rules map[string]rule) *board {
+	b := begin(rules, "upkeep-overview", "overview", "What is wrong now, on any target, and what upkeep does about it.",
+		itself,
+		choice("postgres", "PostgreSQL", itself, "upkeep_postgres_up", "server"),
+		choice("redis", "Redis", itself, "upkeep_redis_up", "server"),
+		choice("engine", "Docker", itself, "upkeep_docker_up", "server"),
+		choice("host", "Host", itself, "upkeep_host_cpus", "server"),
+		choice("probe", "Probe", itself, "upkeep_probe_healthy", "server"))
+	overviewNow(b)
+	overviewTargets(b)
+	overviewSpace(b)
+	overviewItself(b)
+	return b
 }
 
-// overview is the page for the monthly review: what is sick, what was done about
-// it, and whether it helped. The limits are those of the rules, by alert.
-func overview(limit map[string]float64) dashboard {
-	l := new(layout)
-	l.row("Now")
-	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers that do not answer.", "short",
-		levels(from(1, "red")),
-		"count("+on("upkeep_postgres_up")+" == 0 or "+on("upkeep_redis_up")+" == 0) or vector(0)"))
-	l.add(4, 4, stat("Open incidents", "Incidents whose alert is not resolved.", "short", levels(from(1, "orange")),
-		"sum("+once("upkeep_incidents_open")+") or vector(0)"))
-	l.add(4, 4, stat("Runs under way", "Runs that have not ended, waiting ones included.", "short",
-		levels(from(1, "blue")),
-		"sum("+once("upkeep_runs_active")+") or vector(0)"))
-	l.add(4, 4, stat("Resolved", "Runs in the selected range that brought the metric back within its limit.", "short",
-		levels(),
-		became(remediate.Resolved)))
-	l.add(4, 4, stat("Not resolved", "Runs in the selected range that failed or did not help.", "short",
-		levels(from(1, "red")),
-		became(remediate.Failed+"|"+remediate.Unresolved)))
-	l.add(4, 4, stat("Pauses", "Active pauses: upkeep does not act in their scope.", "short", levels(from(1, "orange")),
-		"count("+once("upkeep_paused")+") or vector(0)"))
+func overviewNow(b *board) {
+	b.row("Now")
+	b.stat("Servers down", "PostgreSQL, Redis and Docker servers that do not answer.", "short", "0",
+		zero("count("+servers.of("upkeep_postgres_up")+" == 0 or "+caches.of("upkeep_redis_up")+" == 0 or "+
+			engines.of("upkeep_docker_up")+" == 0)")).any("PostgresDown").runbook("RedisDown").runbook("DockerDown")
+	b.stat("Services unhealthy", "Probed services that do not answer, or not with the expected status.", "short", "0",
+		zero("count("+probes.of("upkeep_probe_healthy")+" == 0)")).any("ServiceUnhealthy")
+	b.stat("Open incidents", "Incidents whose alert is not resolved.", "short", "0",
+		zero("sum("+once(itself.of("upkeep_incidents_open"))+")")).from(1, "orange").page("Incidents", "/")
+	b.stat("Awaiting approval", "Plans that are neither approved nor rejected.", "short", "0",
+		zero("sum("+once(itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`))+")")).
+		any("UpkeepPlanUnanswered").page("Runs", "/")
+	b.stat("Next limit reached", "Time until the first file system, memory or number of connections reaches its limit, "+
+		"at the growth of the last four weeks.", "s", "no trend",
+		"min("+itself.recorded("upkeep:capacity_seconds_to_limit:likely")+")").below("CapacityExhaustedSoon")
+	b.stat("Oldest backup", "Age of the newest backup, of the server for which it is oldest.", "s", "no backups known",
+		"max(time() - "+itself.of("upkeep_backup_last_timestamp_seconds")+")").alert("BackupOld")
+	b.stat("Resolved", "Runs in the selected range that brought the metric back within its limit.", "short", "0",
+		became(remediate.Resolved)).page("Runs", "/")
+	b.stat("Not resolved", "Runs in the selected range that failed or did not help.", "short", "0",
+		became(remediate.Failed, remediate.Unresolved)).from(1, "orange").page("Runs", "/")
+	b.stat("Runs under way", "Runs that have not ended, waiting ones included.", "short", "0",
+		zero("sum("+once(itself.of("upkeep_runs_active"))+")")).from(1, "blue").page("Runs", "/")
+	b.stat("Pauses", "Active pauses: upkeep does not act in their scope.", "short", "0",
+		zero("count("+once(itself.of("upkeep_paused"))+")")).from(1, "orange").page("Pauses", "/")
+	b.stat("Failing collectors", "What they report is unknown. The log and upkeep status show the error.", "short", "0",
+		zero("count("+itself.of("upkeep_collector_success")+" == 0)")).any("UpkeepCollectorFailing")
+	b.stat("Security updates", "Installed packages with a pending security update, on all hosts.", "short", "not known",
+		"sum("+machines.of("upkeep_host_updates_pending", `kind="security"`)+")").any("HostSecurityUpdatesPending")
+}
 
-	l.row("PostgreSQL")
-	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM "+
-		"lowers it.", "percentunit", levels(from(limit["PostgresDeadRows"], "red")),
-		line{"topk(10, " + on("upkeep_postgres_table_dead_ratio", `database=~"$database"`) + " and " +
-			on("upkeep_postgres_table_dead_rows", `database=~"$database"`) + " > 10000)",
-			"{{server}} {{database}} {{schema}}.{{table}}"}))
-	l.add(12, 8, graph("Index bloat, ten worst indexes",
-		"Unused share of an index, for indexes with more than 16 MiB of bloat. REINDEX lowers it.", "percentunit",
-		levels(from(limit["PostgresIndexBloat"], "red")),
-		line{"topk(10, " + on("upkeep_postgres_index_bloat_ratio", `database=~"$database"`, `method="estimate"`) +
-			" and " + on("upkeep_postgres_index_bloat_bytes", `database=~"$database"`, `method="estimate"`) +
-			" > 16777216)", "{{server}} {{database}} {{schema}}.{{index}}"}))
-	l.add(12, 8, table("Table bloat", "Unused space in tables, the twenty largest.", "bytes", "bloat", levels(),
-		"topk(20, "+on("upkeep_postgres_table_bloat_bytes", `database=~"$database"`, `method="estimate"`)+")", "server",
-		"database", "schema", "table"))
-	l.add(12, 8, table("Transaction id age", "Transactions since a table was last frozen. At 2 billion the server "+
-		"refuses writes; autovacuum starts at 200 million by default.", "short", "xids",
-		levels(from(500e6, "orange"), from(1e9, "red")),
-		"topk(20, "+on("upkeep_postgres_table_freeze_age_xids", `database=~"$database"`)+")", "server", "database",
-		"schema", "table"))
-	l.add(12, 8, table("Longest since a vacuum", "Seconds since the last manual or automatic vacuum; tables that "+
-		"were never vacuumed are not shown.", "s", "age", levels(),
-		"topk(20, time() - "+on("upkeep_postgres_table_last_vacuum_timestamp_seconds", `database=~"$database"`)+")",
-		"server", "database", "schema", "table"))
-	l.add(12, 8, graph("Size of the ten largest indexes and tables", "Heap of tables without TOAST, and indexes.",
-		"bytes", levels(),
-		line{"topk(10, " + on("upkeep_postgres_table_heap_bytes", `database=~"$database"`) + ")",
-			"{{server}} {{database}} {{schema}}.{{table}}"},
-		line{"topk(10, " + on("upkeep_postgres_index_size_bytes", `database=~"$database"`) + ")",
-			"{{server}} {{database}} {{schema}}.{{index}}"}))
+func overviewTargets(b *board) {
+	b.row("Targets")
+	b.states(12, "Availability of servers", "Whether PostgreSQL, Redis and Docker answer.", [2]string{"up", "down"},
+		line{servers.of("upkeep_postgres_up"), "PostgreSQL {{server}}"},
+		line{caches.of("upkeep_redis_up"), "Redis {{server}}"},
+		line{engines.of("upkeep_docker_up"), "Docker {{server}}"}).runbook("PostgresDown")
+	b.states(12, "Health of services", "Whether probed services answer with the expected status.",
+		[2]string{"healthy", "unhealthy"}, line{probes.of("upkeep_probe_healthy"), "{{server}}"}).
+		to(toProbe).runbook("ServiceUnhealthy")
+	b.graph(8, "CPU of hosts", "Busy share of all processors.", "percentunit",
+		line{busy(machines), "{{server}}"}).share().to(toHost)
+	b.graph(8, "Memory of hosts", "Share that is not available to programs.", "percentunit",
+		line{machines.of("upkeep_host_memory_used_ratio"), "{{server}}"}).share().to(toHost)
+	b.graph(8, "Memory of Redis", "Used share of maxmemory.", "percentunit",
+		line{caches.of("upkeep_redis_memory_used_ratio"), "{{server}}"}).share().alert("RedisMemoryNearLimit").to(toRedis)
+	b.graph(8, "Connections of PostgreSQL", "Used share of max_connections.", "percentunit",
+		line{servers.of("upkeep_postgres_connections_used_ratio"), "{{server}}"}).share().
+		alert("PostgresConnectionsNearLimit").to(toServer)
+	b.graph(8, "Oldest transaction", "While it is open, vacuum cannot remove rows that it may still see.", "s",
+		line{servers.of("upkeep_postgres_oldest_transaction_seconds"), "{{server}}"}).
+		alert("PostgresTransactionOld").to(toServer)
+	b.graph(8, "Errors in logs", "Share of the log lines of a service.", "percentunit",
+		line{engines.recorded("service:upkeep_logs_errors:ratio_rate5m"), "{{server}} {{service}}"}).share().
+		alert("ServiceErrors").to(toLog)
+}
 
-	l.add(24, 5, table("Invalid indexes", "No query uses them, but every write maintains them.", "bytes", "size",
-		levels(),
-		on("upkeep_postgres_index_invalid_bytes", `database=~"$database"`), "server", "database", "schema", "table",
-		"index"))
-	l.add(12, 8, graph("Connections", "Used share of max_connections.", "percentunit",
-		levels(from(limit["PostgresConnectionsNearLimit"], "red")),
-		line{on("upkeep_postgres_connections_used_ratio"), "{{server}}"}))
-	l.add(12, 8, graph("Oldest transaction", "While it is open, vacuum cannot remove rows that it may still see.", "s",
-		levels(from(limit["PostgresTransactionOld"], "red")),
-		line{on("upkeep_postgres_oldest_transaction_seconds"), "{{server}}"},
-		line{on("upkeep_postgres_oldest_idle_in_transaction_seconds"), "{{server}} idle in transaction"}))
-	l.add(12, 8, graph("Sessions", "By state.", "short", levels(),
-		line{on("upkeep_postgres_connections"), "{{server}} {{state}}"}))
-	l.add(12, 8, graph("Blocked sessions", "Sessions that wait for a lock of another session.", "short", levels(),
-		line{on("upkeep_postgres_blocked_sessions"), "{{server}}"}))
+func overviewSpace(b *board) {
+	b.row("Space and upkeep of tables")
+	b.graph(12, "File systems", "Used share, as df counts: space reserved for root is not available.", "percentunit",
+		line{machines.of("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}).share().
+		alert("HostFilesystemFilling").to(toHost)
+	b.table(12, "Limits reached within 90 days", "At the growth of the last four weeks. Without a trend nothing is "+
+		"shown; upkeep forecast lists the rest.", []column{{"time", "s",
+		itself.recorded("upkeep:capacity_seconds_to_limit:likely") + " < 90 * 86400"}},
+		"resource", "server", "mountpoint").below("CapacityExhaustedSoon").to(toResource)
+	b.graph(12, "Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM removes them.",
+		"percentunit", line{top("10", servers.of("upkeep_postgres_table_dead_ratio")+" and "+
+			servers.of("upkeep_postgres_table_dead_rows")+" > 10000"), "{{server}} {{database}} {{schema}}.{{table}}"}).
+		share().alert("PostgresDeadRows").to(toTable)
+	b.graph(12, "Index bloat, ten worst indexes", "Unused share of an index, for indexes with more than 16 MiB of "+
+		"bloat. REINDEX removes it.", "percentunit", line{top("10",
+		servers.of("upkeep_postgres_index_bloat_ratio", `method="estimate"`)+" and "+
+			servers.of("upkeep_postgres_index_bloat_bytes", `method="estimate"`)+" > 16777216"),
+		"{{server}} {{database}} {{schema}}.{{index}}"}).share().alert("PostgresIndexBloat").to(toIndex)
+}
 
-	l.row("Redis")
-	l.add(8, 8, graph("Memory", "Used memory, resident memory, and maxmemory if set.", "bytes", levels(),
-		line{on("upkeep_redis_memory_used_bytes"), "{{server}} used"},
-		line{on("upkeep_redis_memory_rss_bytes"), "{{server}} resident"},
-		line{on("upkeep_redis_memory_max_bytes"), "{{server}} limit"}))
-	l.add(8, 8, graph("Fragmentation", "Memory that the allocator retains and cannot use.", "bytes", levels(),
-		line{on("upkeep_redis_memory_fragmentation_bytes"), "{{server}}"}))
-	l.add(8, 8, graph("Snapshot age", "Since the newest successful snapshot.", "s",
-		levels(from(limit["RedisSnapshotOld"], "red")),
-		line{on("upkeep_redis_snapshot_age_seconds"), "{{server}}"}))
+func overviewItself(b *board) {
+	b.row("upkeep")
+	b.table(8, "Last runs that acted", "The last run of each action on each server that changed something. Its number "+
+		"leads to the run.", []column{{"ago", "s", "time() - " + itself.of("upkeep_run_acted_timestamp_seconds")}},
+		"action", "server", "run").run()
+	b.graph(8, "Runs refused or waiting", "By reason, an hour.", "short",
+		line{"sum by (reason) (" + itself.hourly("upkeep_run_refusals_total") + ")", "{{reason}}"}).page("Runs", "/")
+	b.table(8, "Failing collectors", "What they report is unknown. The log and upkeep status show the error.",
+		[]column{{"success", "short", itself.of("upkeep_collector_success") + " == 0"}}, "collector", "server").
+		words("succeeds", "fails").runbook("UpkeepCollectorFailing")
+	b.graph(24, "Collection time", "Duration of each collector.", "s",
+		line{itself.of("upkeep_collector_duration_seconds"), "{{collector}} {{server}}"}).page("Collectors", "/")
+}
 
-	hits, misses := rate("upkeep_redis_keyspace_hits_total"), rate("upkeep_redis_keyspace_misses_total")
-	l.add(12, 8, graph("Key hit ratio", "Share of reads that find their key.", "percentunit", levels(),
-		line{hits + " / (" + hits + " + " + misses + ")", "{{server}}"}))
-	l.add(12, 8, graph("Keys", "All keys of a server, and keys with a TTL.", "short", levels(),
-		line{"sum by (server) (" + on("upkeep_redis_keys") + ")", "{{server}}"},
-		line{"sum by (server) (" + on("upkeep_redis_expiring_keys") + ")", "{{server}} with an end"}))
-
-	l.row("File systems")
-	l.add(12, 8, graph("Used", "As df counts: space reserved for root is not available.", "percentunit",
-		levels(from(limit["HostFilesystemFilling"], "red")),
-		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))
-	l.add(12, 8, table("Limits reached within 90 days", "At the growth of the last four weeks. Without a trend "+
-		"nothing is shown. upkeep forecast shows the rest.", "s", "time", levels(),
-		"last_over_time("+on("upkeep:capacity_seconds_to_limit:likely")+"[2h]) < 90 * 86400", "resource", "server",
-		"mountpoint"))
-
-	l.row("upkeep itself")
-	l.add(8, 8, graph("Collection time", "Duration of each collector.", "s", levels(),
-		line{on("upkeep_collector_duration_seconds"), "{{collector}} {{server}}"}))
-	l.add(8, 8, table("Failing collectors", "The log and upkeep status show the error.", "short", "success", levels(),
-		on("upkeep_collector_success")+" == 0", "collector", "server"))
-	l.add(8, 8, graph("Runs refused or waiting", "By reason, per hour.", "short", levels(),
-		line{"sum by (reason) (increase(upkeep_run_refusals_total[1h]))", "{{reason}}"}))
-
-	return page("upkeep-overview", "upkeep: overview", "Open problems, actions, and their results.", l,
-		choice("database", "Database", `label_values(upkeep_postgres_table_dead_ratio{server=~"$server"}, database)`))
+// busy is the share of the time of all processors in which they worked.
+func busy(s scope) string {
+	const cpu = "upkeep_host_cpu_seconds_total"
+	return "1 - sum by (server) (" + s.rate(cpu, `mode=~"idle|iowait"`) + ") / sum by (server) (" + s.rate(cpu) + ")"
 }
