@@ -3,14 +3,13 @@ package main
 const (
 	ofResource  = "{{resource}} {{server}} {{database}} {{schema}} {{table}} {{container}} {{mountpoint}}"
 	likely      = "upkeep:capacity_seconds_to_limit:likely"
+	soonest     = "upkeep:capacity_seconds_to_limit:soon"
 	growth      = "upkeep:capacity_growth_per_day:median28d"
 	fastest     = "upkeep:capacity_growth_per_day:p90_28d"
 	dailyUsed   = "upkeep:capacity_used:day"
+	nowUsed     = "upkeep:capacity_used:max1d"
 	usedRatio   = "upkeep:capacity_used:ratio_max1d"
-	inBytes     = `resource!~"connections|cpu|inodes"`
-	notInBytes  = `resource=~"connections|cpu|inodes"`
-	mostOfADay  = "The most of each day; kept for 400 days."
-	withoutData = "Nothing is shown without a trend, or with less than seven days of data."
+	withoutData = "Nothing is shown without a limit, without a trend, or with less than seven days of data."
 )
 
 // planning is the page for capacity planning: growth, limits and forecasts, a day at a time.
@@ -23,21 +22,21 @@ func planning(rules map[string]rule) *board {
 	b.row("Limits")
 	b.stat("Next limit reached", "Time until the first limit is reached, at the growth of the last four weeks.", "s",
 		"no trend", "min("+capacity.recorded(likely)+")").below("CapacityExhaustedSoon")
-	b.stat("Next file system full", "At the growth of the last four weeks.", "s", "no trend",
-		"min("+capacity.recorded(likely, `resource="filesystem"`)+")").below("CapacityExhaustedSoon").
-		runbook("HostFilesystemFullSoon")
-	b.stat("Fullest", "Used share of its limit, most of the last 24 hours.", "percentunit", "not known",
-		"max("+capacity.recorded(usedRatio)+")")
-	b.stat("Growth of databases", "Bytes a day, median of four weeks, of those with a trend.", "bytes", "no trend",
-		"sum("+capacity.recorded(growth, `resource="database"`)+")")
-	b.stat("Growth of file systems", "Bytes a day, median of four weeks, of those with a trend.", "bytes", "no trend",
-		"sum("+capacity.recorded(growth, `resource="filesystem"`)+")")
+	b.stat("Limits within 90 days", "How many are reached, at the growth of the last four weeks.", "short", "0",
+		zero("count("+capacity.recorded(likely)+" < 90 * 86400)")).from(1, "orange").runbook("CapacityExhaustedSoon")
+	b.stat("Fullest", "Used share of its limit, most of the last 24 hours.", "percentunit", "no limit",
+		"max("+capacity.recorded(usedRatio)+")").from(b.rules["HostFilesystemFilling"].limit, "orange").
+		runbook("HostFilesystemFilling")
+	b.stat("With a trend", "Of how many the growth is known.", "short", "0",
+		zero("count("+capacity.recorded(growth)+")"))
+	b.stat("Fastest growth", "A day, as a share of what is used.", "percentunit", "no trend",
+		"max("+capacity.recorded(growth)+" / "+capacity.recorded(nowUsed)+")")
 	b.stat("Days of history", "Daily values of the series with the most, in the last 400 days.", "short", "0",
-		"max(count_over_time("+dailyUsed+"{"+string(capacity)+"}[400d]))")
+		zero("max(count_over_time("+dailyUsed+"{"+string(capacity)+"}[400d]))"))
 	b.table(24, "Time to the limit", "At the median growth of four weeks, and at the pace of the fastest weeks. "+
 		withoutData, []column{{"likely", "s", capacity.recorded(likely)},
-		{"soonest", "s", capacity.recorded("upkeep:capacity_seconds_to_limit:soon")},
-		{"used", "percentunit", capacity.recorded(usedRatio) + " and " + capacity.recorded(likely)}},
+		{"soonest", "s", capacity.recorded(soonest)},
+		{"used", "percentunit", capacity.recorded(usedRatio)}},
 		subjectLabels()...).below("CapacityExhaustedSoon")
 	b.graph(12, "Used share", "Most of the last 24 hours, of the limit.", "percentunit",
 		line{capacity.recorded(usedRatio), ofResource}).share()
@@ -48,20 +47,24 @@ func planning(rules map[string]rule) *board {
 }
 
 func planningGrowth(b *board) {
+	share := func(of string) string { return capacity.recorded(of) + " / " + capacity.recorded(nowUsed) }
 	b.row("Growth")
-	b.graph(12, "Used", mostOfADay, "bytes", line{top("20", capacity.recorded(dailyUsed, inBytes)), ofResource})
-	b.graph(12, "Used: connections, processors, inodes", mostOfADay+" Inodes are a share.", "short",
-		line{top("20", capacity.recorded(dailyUsed, notInBytes)), ofResource})
-	b.graph(12, "Growth a day", "Median of the weekly changes of four weeks.", "bytes",
-		line{top("20", capacity.recorded(growth, inBytes)), ofResource}).free()
-	b.table(12, "Growing most", "Bytes a day: the median of four weeks, and the fastest weeks.",
-		[]column{{"a day", "bytes", top("20", capacity.recorded(growth, inBytes)+" > 0")},
-			{"fastest weeks", "bytes", capacity.recorded(fastest, inBytes) + " > 0"}}, subjectLabels()...)
-	b.table(12, "Week over week", "Change beside the same time a week ago.",
-		[]column{{"change", "bytes", top("20", capacity.recorded("upkeep:capacity_used:change7d", inBytes))}},
+	b.graph(12, "Used", "The most of each day, of the twenty largest; kept for 400 days. Processors and connections are "+
+		"counted, inodes are a share.", "bytes", line{top("20", capacity.recorded(dailyUsed)), ofResource}).mixed()
+	b.graph(12, "Growth a day", "Median of the weekly changes of four weeks, of the twenty largest.", "bytes",
+		line{top("20", capacity.recorded(growth)), ofResource}).free().mixed()
+	b.table(12, "Growing most", "A day, as a share of what is used: the median of four weeks, and the fastest weeks.",
+		[]column{{"a day", "percentunit", top("20", share(growth))}, {"fastest weeks", "percentunit", share(fastest)}},
 		subjectLabels()...)
-	b.table(12, "Headroom", "What is left to the limit.",
-		[]column{{"left", "bytes", capacity.recorded("upkeep:capacity_headroom", inBytes)}}, subjectLabels()...)
+	b.table(12, "Week over week", "Change beside the same time a week ago, as a share of what is used.",
+		[]column{{"change", "percentunit", top("20", share("upkeep:capacity_used:change7d"))}}, subjectLabels()...)
+}
+
+// mixed are the units of resources that are not in bytes.
+func (p *panel) mixed() *panel {
+	p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, override{
+		matcher{"byRegexp", "/^(connections|cpu|inodes) /"}, []property{{"unit", "short"}}})
+	return p
 }
 
 // subjectLabels are those that name what fills up.

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
@@ -89,7 +90,9 @@ func (q *filledQuerier) Select(_ context.Context, _ bool, hints *storage.SelectH
 	var all []storage.Series
 	for _, s := range q.matching(matchers) {
 		all = append(all, &storage.SeriesEntry{Lset: s.name,
-			SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator { return &madeIterator{s: s, mint: mint, maxt: maxt} }})
+			SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
+				return storage.NewListSeriesIterator(s.in(mint, maxt))
+			}})
 	}
 	slices.SortFunc(all, func(a, b storage.Series) int { return labels.Compare(a.Labels(), b.Labels()) })
 	return &madeSet{all: all, at: -1}
@@ -127,48 +130,33 @@ func (s *madeSet) At() storage.Series                { return s.all[s.at] }
 func (s *madeSet) Err() error                        { return nil }
 func (s *madeSet) Warnings() annotations.Annotations { return nil }
 
-// A madeIterator computes the samples of a series.
-type madeIterator struct {
-	s          *made
-	mint, maxt int64
-	t          int64 // 0: not begun
+// A madeSamples are the samples of a series from one moment on, computed one by one; the last that was
+// asked for is the one that it is.
+type madeSamples struct {
+	s        *made
+	first, t int64
+	n        int
 }
 
-func (i *madeIterator) Next() chunkenc.ValueType {
-	if i.t == 0 {
-		return i.Seek(i.mint)
-	}
-	i.t += i.s.every
-	return i.valid()
+// in returns the samples of a series within bounds.
+func (s *made) in(mint, maxt int64) *madeSamples {
+	first := s.phase + (mint-s.phase+s.every-1)/s.every*s.every
+	return &madeSamples{s: s, first: first, n: int(max(0, (maxt-first+s.every)/s.every))}
 }
 
-func (i *madeIterator) Seek(t int64) chunkenc.ValueType {
-	if i.t == 0 || i.t < t {
-		t = max(t, i.mint)
-		i.t = i.s.phase + (t-i.s.phase+i.s.every-1)/i.s.every*i.s.every
-	}
-	return i.valid()
-}
+// Get implements storage.Samples.
+func (m *madeSamples) Get(i int) chunks.Sample { m.t = m.first + int64(i)*m.s.every; return m }
 
-func (i *madeIterator) valid() chunkenc.ValueType {
-	if i.t > i.maxt {
-		return chunkenc.ValNone
-	}
-	return chunkenc.ValFloat
-}
+// Len implements storage.Samples.
+func (m *madeSamples) Len() int { return m.n }
 
-func (i *madeIterator) At() (int64, float64) { return i.t, i.s.value(i.t) }
-func (i *madeIterator) AtT() int64           { return i.t }
-func (i *madeIterator) AtST() int64          { return 0 }
-func (i *madeIterator) Err() error           { return nil }
-
-func (i *madeIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
-	return i.t, nil
-}
-
-func (i *madeIterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
-	return i.t, nil
-}
+func (m *madeSamples) T() int64                      { return m.t }
+func (m *madeSamples) ST() int64                     { return 0 }
+func (m *madeSamples) F() float64                    { return m.s.value(m.t) }
+func (m *madeSamples) H() *histogram.Histogram       { return nil }
+func (m *madeSamples) FH() *histogram.FloatHistogram { return nil }
+func (m *madeSamples) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
+func (m *madeSamples) Copy() chunks.Sample           { c := *m; return &c }
 
 // What values are made of: time since the begin, in seconds, and days to the end.
 func sinceBegin(at int64) float64 { return float64(at-filledBegin()) / 1000 }

@@ -106,13 +106,14 @@ func reviewDatabases(b *board) {
 }
 
 func reviewGrowth(b *board) {
+	const inBytes = `resource!~"connections|cpu|inodes"`
 	b.row("Growth and limits")
 	b.table(12, "Grown most in the range", "File systems, databases, tables, logs and memory.", []column{
 		{"growth", "bytes", top("20", itself.recorded(dailyUsed, inBytes)+" - last_over_time("+dailyUsed+"{"+inBytes+
-			"}[1d] offset $__range) > 0")}}, subjectLabels()...).to(toResource)
+			"}[1d] offset $__range)")}}, subjectLabels()...).to(toResource)
 	b.table(12, "Time to the limit", "At the median growth of four weeks, and at the pace of the fastest weeks. "+
 		withoutData, []column{{"likely", "s", itself.recorded(likely)},
-		{"soonest", "s", itself.recorded("upkeep:capacity_seconds_to_limit:soon")}}, subjectLabels()...).
+		{"soonest", "s", itself.recorded(soonest)}}, subjectLabels()...).
 		below("CapacityExhaustedSoon").to(toResource)
 }
 

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -96,7 +94,9 @@ func labelValues(metric, label string, chosen map[string]string) []string {
 	switch label {
 	case "server":
 		switch {
-		case is(metric, "upkeep_postgres_", "upkeep_run_acted"):
+		case is(metric, "upkeep_run_acted"):
+			return []string{"main", "standby", "cache", "sessions", "engine", "engine-2", "db-1", "web-1"}
+		case is(metric, "upkeep_postgres_"):
 			return []string{"main", "standby"}
 		case is(metric, "upkeep_redis_"):
 			return []string{"cache", "sessions"}
@@ -112,6 +112,10 @@ func labelValues(metric, label string, chosen map[string]string) []string {
 			return []string{"auth-service lock"}
 		}
 		return []string{"main", "engine"}
+	case "service":
+		if c := chosen["container"]; c != "" {
+			return []string{strings.TrimSuffix(c, "-1")}
+		}
 	case "index":
 		return []string{chosen["table"] + "_pkey", chosen["table"] + "_created_at_idx"}
 	case "queryid":
@@ -246,7 +250,10 @@ func (f *filled) recorded(t testing.TB) {
 	}
 	e := engine()
 	for _, r := range rules {
-		v, err := one(context.Background(), e, f, r.Expr, filledEnd())
+		v, err := one(context.Background(), e, f, r.Expr, filledEnd().Truncate(time.Hour))
+		if err == nil && len(v) == 0 { // what reads the daily values has an answer at midnight
+			v, err = one(context.Background(), e, f, r.Expr, filledEnd().Truncate(24*time.Hour))
+		}
 		if err != nil || len(v) == 0 {
 			t.Fatalf("the rule of %s records %d series on what is filled: %v\n%s", r.Name, len(v), err, r.Expr)
 		}
@@ -294,6 +301,5 @@ func TestFilledHasEveryMetricAndRule(t *testing.T) {
 	for _, s := range f.series {
 		n += len(s)
 	}
-	fmt.Println(n, "series")
-	_ = cmp.Compare(n, 0)
+	t.Logf("%d series", n)
 }
