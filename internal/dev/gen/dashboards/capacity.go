@@ -2,6 +2,7 @@ package main
 
 const (
 	ofResource  = "{{resource}} {{server}} {{database}} {{schema}} {{table}} {{container}} {{mountpoint}}"
+	ofLimit     = "{{resource}} {{server}} {{mountpoint}}"
 	likely      = "upkeep:capacity_seconds_to_limit:likely"
 	soonest     = "upkeep:capacity_seconds_to_limit:soon"
 	growth      = "upkeep:capacity_growth_per_day:median28d"
@@ -37,11 +38,11 @@ func planning(rules map[string]rule) *board {
 		withoutData, []column{{"likely", "s", capacity.recorded(likely)},
 		{"soonest", "s", capacity.recorded(soonest)},
 		{"used", "percentunit", capacity.recorded(usedRatio)}},
-		subjectLabels()...).below("CapacityExhaustedSoon")
+		"resource", "server", "mountpoint").below("CapacityExhaustedSoon")
 	b.graph(12, "Used share", "Most of the last 24 hours, of the limit.", "percentunit",
-		line{capacity.recorded(usedRatio), ofResource}).share()
+		line{capacity.recorded(usedRatio), ofLimit}).share()
 	b.graph(12, "Forecast", "How the time to the limit has changed. It should fall by a day each day.", "s",
-		line{capacity.recorded(likely), ofResource}).below("CapacityExhaustedSoon")
+		line{capacity.recorded(likely), ofLimit}).below("CapacityExhaustedSoon")
 	planningGrowth(b)
 	return b
 }

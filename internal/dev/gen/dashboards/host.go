@@ -82,7 +82,7 @@ func hostFiles(b *board) {
 	b.row("File systems and packages")
 	b.graph(8, "File systems", "Used share, as df counts: space reserved for root is not available.", "percentunit",
 		line{machines.of("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}).share().
-		alert("HostFilesystemFilling").to(toResource)
+		alert("HostFilesystemFilling").to(toSpace)
 	b.graph(8, "Inodes", "Used share.", "percentunit",
 		line{machines.of("upkeep_host_filesystem_inodes_used_ratio"), "{{server}} {{mountpoint}}"}).share().
 		alert("HostInodesFilling")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -32,6 +33,7 @@ type question struct {
 	width        int               // of the panel, in columns
 	values       map[string]string // of the variables, as they are put into the query
 	chosen       string            // which is not All
+	needs        []string          // labels that the panel shows or that its links use
 	span         time.Duration
 	scrape       time.Duration
 }
@@ -91,6 +93,11 @@ func (q question) answer(f *filled) string {
 		return "it has a variable that the board does not: " + unknown
 	}
 	var found int
+	have := make(map[string]bool)
+	labelled := func(l labels.Labels) {
+		found++
+		l.Range(func(l labels.Label) { have[l.Name] = true })
+	}
 	if q.target.Instant {
 		v, err := one(context.Background(), engine(), f, expr, end)
 		if err != nil {
@@ -98,7 +105,7 @@ func (q question) answer(f *filled) string {
 		}
 		for _, s := range v {
 			if !math.IsNaN(s.F) && !math.IsInf(s.F, 0) {
-				found++
+				labelled(s.Metric)
 			}
 		}
 	} else {
@@ -113,16 +120,56 @@ func (q question) answer(f *filled) string {
 		if err != nil {
 			return err.Error()
 		}
+		moments := make(map[int64]bool)
 		for _, s := range m {
-			if slices.ContainsFunc(s.Floats, func(p promql.FPoint) bool { return !math.IsNaN(p.F) && !math.IsInf(p.F, 0) }) {
-				found++
+			labelled(s.Metric)
+			for _, p := range s.Floats {
+				if !math.IsNaN(p.F) && !math.IsInf(p.F, 0) {
+					moments[p.T] = true
+				}
 			}
+		}
+		switch n := len(moments); {
+		case n == 0:
+			found = 0
+		case !strings.HasPrefix(q.panel, "annotation") && n < int(q.span/step)/2:
+			return fmt.Sprintf("gaps: values at %d of %d moments: %s", n, int(q.span/step), expr)
 		}
 	}
 	if found == 0 && !q.unlimited(f) {
 		return "no series with a value: " + expr
 	}
+	for _, l := range q.needs {
+		if strings.HasPrefix(q.target.Expr, "topk(20, last_over_time(upkeep:capacity") {
+			break // of series of several kinds the twenty first need not have the labels of all
+		}
+		if !have[l] && q.chosen == "all=All" {
+			return "no series has the label " + l + ": " + expr
+		}
+	}
 	return ""
+}
+
+// needs returns the labels that a panel shows of a query, or that its links use.
+func needs(p *panel, q query) (all []string) {
+	for _, m := range regexp.MustCompile(`\{\{(\w+)\}\}`).FindAllStringSubmatch(q.LegendFormat, -1) {
+		all = append(all, m[1])
+	}
+	for _, l := range p.FieldConfig.Defaults.Links {
+		for _, m := range regexp.MustCompile(`\$\{__(?:field\.labels|data\.fields)\.(\w+)`).FindAllStringSubmatch(l.URL, -1) {
+			all = append(all, m[1])
+		}
+	}
+	for _, t := range p.Transformations {
+		if order, ok := t.Options["indexByName"].(map[string]any); ok {
+			for l := range order {
+				if !strings.HasPrefix(l, "Value") {
+					all = append(all, l)
+				}
+			}
+		}
+	}
+	return all
 }
 
 // valuesOf returns the values that each variable of a board can have, where the others are All.
@@ -177,12 +224,12 @@ func everything(d dashboard) map[string]string {
 
 // questions returns every query of a board with every value of each of its variables, all of them, and two together.
 func questions(d dashboard, values map[string][]string, span, scrape time.Duration) (all []question) {
-	targets := func(panel string, width int, q query) {
+	targets := func(panel string, width int, needs []string, q query) {
 		every := everything(d)
 		ask := func(name, value string) {
 			values := maps.Clone(every)
 			values[name] = value
-			all = append(all, question{d.UID, panel, q, width, values, name + "=" + value, span, scrape})
+			all = append(all, question{d.UID, panel, q, width, values, name + "=" + value, needs, span, scrape})
 		}
 		ask("all", "All")
 		for name, choices := range values {
@@ -199,11 +246,11 @@ func questions(d dashboard, values map[string][]string, span, scrape time.Durati
 	}
 	for _, p := range d.Panels {
 		for _, q := range p.Targets {
-			targets(p.Title, p.GridPos.W, q)
+			targets(p.Title, p.GridPos.W, needs(p, q), q)
 		}
 	}
 	for _, a := range d.Annotations.List { // Grafana asks for a hundred points of these
-		targets("annotation "+a.Name, 2, query{RefID: "A", Expr: a.Expr, Interval: a.Step, Range: true})
+		targets("annotation "+a.Name, 2, nil, query{RefID: "A", Expr: a.Expr, Interval: a.Step, Range: true})
 	}
 	slices.SortFunc(all, func(a, b question) int { return strings.Compare(a.String(), b.String()) })
 	return all

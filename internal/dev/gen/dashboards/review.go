@@ -57,9 +57,9 @@ func reviewServices(b *board) {
 		{"before", "percentunit", "avg_over_time(" + probes.of("upkeep_probe_healthy") + "[$__range] offset $__range)"},
 	}, "server").runbook("ServiceUnhealthy").to(toProbe)
 	b.table(8, "API latency p95", "Of scraped services, over the whole range.",
-		[]column{{"p95", "s", p95("")}, {"before", "s", p95(before)}}, "service").showing("job").alert("ApiLatencyHigh")
+		[]column{{"p95", "s", p95("")}, {"before", "s", p95(before)}}, "job").showing("job").alert("ApiLatencyHigh")
 	b.table(8, "API error rate", "Share of the requests to scraped services with a 5xx status, over the whole range.",
-		[]column{{"errors", "percentunit", failed("")}, {"before", "percentunit", failed(before)}}, "service").
+		[]column{{"errors", "percentunit", failed("")}, {"before", "percentunit", failed(before)}}, "job").
 		showing("job").alert("ApiErrorRateHigh")
 }
 
@@ -113,7 +113,7 @@ func reviewGrowth(b *board) {
 			"}[1d] offset $__range)")}}, subjectLabels()...).to(toResource)
 	b.table(12, "Time to the limit", "At the median growth of four weeks, and at the pace of the fastest weeks. "+
 		withoutData, []column{{"likely", "s", itself.recorded(likely)},
-		{"soonest", "s", itself.recorded(soonest)}}, subjectLabels()...).
+		{"soonest", "s", itself.recorded(soonest)}}, "resource", "server", "mountpoint").
 		below("CapacityExhaustedSoon").to(toResource)
 }
 

@@ -105,7 +105,7 @@ const (
 	toHost      target = "upkeep-host Host host=server"
 	toPolicy    target = "upkeep-remediation Policy policy=policy"
 	toResource  target = "upkeep-capacity Capacity server=server resource=resource"
-	toReview    target = "upkeep-review Review"
+	toSpace     target = "upkeep-capacity Capacity server=server"
 )
 
 // link leads to the board with the time range and the data source of this one.
