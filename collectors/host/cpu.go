@@ -18,8 +18,8 @@ func CPU(t *target.Host) collectors.Collector {
 		load: gauge("load_average", "Processes that run, are ready to run, or wait for a disk, averaged over 1m, "+
 			"5m or 15m.", "over"),
 		processes: gauge("processes", "Number of processes by state: running (or ready to), or blocked (waiting "+
-			"for a disk).", "state").WithoutPanel(collectors.AdHoc),
-		boot: gauge("boot_timestamp_seconds", "When the machine was started.").WithoutPanel(collectors.AdHoc),
+			"for a disk).", "state"),
+		boot: gauge("boot_timestamp_seconds", "When the machine was started."),
 	}
 	return collectors.Collector{
 		Name:   "host/cpu",

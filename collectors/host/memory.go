@@ -22,7 +22,7 @@ func Memory(t *target.Host) collectors.Collector {
 		available: gauge("memory_available_bytes", "Memory that programs can get without swapping, as the kernel "+
 			"estimates it; caches that can be dropped are included."),
 		ratio:    gauge("memory_used_ratio", "Share of the memory that is not available."),
-		swap:     gauge("swap_size_bytes", "Swap space of the machine; 0 without any.").WithoutPanel(collectors.AdHoc),
+		swap:     gauge("swap_size_bytes", "Swap space of the machine; 0 without any."),
 		swapUsed: gauge("swap_used_bytes", "Swap space that is used."),
 		in:       counter("swap_read_bytes_total", "Bytes that were read back from swap."),
 		out:      counter("swap_written_bytes_total", "Bytes that were written to swap."),

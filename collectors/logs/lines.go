@@ -33,7 +33,7 @@ func Lines(t *target.Docker) collectors.Collector {
 		target: t,
 		all:    counter("lines_total", "Lines that the service wrote."),
 		errors: counter("errors_total", "Lines at the level of an error or above."),
-		plain:  counter("plain_lines_total", "Lines that are no JSON object.").WithoutPanel(collectors.AdHoc),
+		plain:  counter("plain_lines_total", "Lines that are no JSON object."),
 		templates: counter("error_messages_total",
 			"Errors by their message, in which ids, numbers and addresses are folded; those that are not among the "+
 				"most frequent are under other.", "template"),

@@ -45,7 +45,7 @@ func Database(t *target.Postgres) collectors.Collector {
 			counter("database_deadlocks_total", "Deadlocks; the server aborts one transaction of each.", "database"),
 			counter("database_conflicts_total",
 				"Statements on a standby that were cancelled because they blocked replication.",
-				"database").WithoutPanel(collectors.AdHoc),
+				"database"),
 		},
 	}
 	return collectors.Collector{

@@ -33,7 +33,7 @@ func Locks(t *target.Postgres) collectors.Collector {
 		blocked: gauge("blocking_sessions_blocked",
 			"Number of sessions blocked by sessions of this kind, which do not wait themselves.", blocker...),
 		longest: gauge("blocking_longest_wait_seconds", "Duration of the longest of these waits.",
-			blocker...).WithoutPanel(collectors.AdHoc),
+			blocker...),
 	}
 	return collectors.Collector{
 		Name:   "postgres/locks",

@@ -56,7 +56,7 @@ func Replication(t *target.Postgres) collectors.Collector {
 				"on a primary, and on a standby that is behind and has replayed no commit since its start."),
 		behindBytes: gauge("replay_lag_bytes",
 			"Write-ahead log that the standby has received and not replayed yet; absent on a primary and on a "+
-				"standby that only reads archives.").WithoutPanel("beside its seconds, which are in rule and panel"),
+				"standby that only reads archives."),
 		streaming: gauge("receiver_streaming",
 			"1 when the standby receives from its primary, 0 when it does not; absent on a primary."),
 		lagBytes: gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet.", "standby",
@@ -65,7 +65,7 @@ func Replication(t *target.Postgres) collectors.Collector {
 			"Replication lag of the standby by the primary's clock; 0 when it is idle and up to date.", "standby",
 			"address"),
 		active: gauge("slot_active", "1 when a consumer is connected to the slot, else 0.", "slot",
-			"type").WithoutPanel(collectors.AdHoc),
+			"type"),
 		kept: gauge("slot_kept_bytes", "Write-ahead log that is retained for the slot; absent without any.",
 			"slot", "type"),
 		lost: gauge("slot_lost", "1 when WAL that the slot needs was removed: its consumer must be rebuilt.",

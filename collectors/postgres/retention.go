@@ -22,7 +22,7 @@ func Retention(t *target.Postgres) collectors.Collector {
 		rows: gauge("retention_rows", "Estimated number of rows that are older than the table's archive says.",
 			"database", "schema", "table"),
 		archived: gauge("archived_rows", "Estimated number of rows that the archive of the table holds, where that "+
-			"is a table of the same database.", "database", "schema", "table").WithoutPanel(collectors.AdHoc),
+			"is a table of the same database.", "database", "schema", "table"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/retention",

@@ -18,11 +18,10 @@ func Server(t *target.Postgres) collectors.Collector {
 		down: gauge("down", "1, with the reason why the server does not answer; absent while it does.",
 			"reason").WithoutPanel("the reason of upkeep_postgres_up, for the text of its alert"),
 		info: &collectors.Metric{Name: "upkeep_postgres_info", Type: collectors.Gauge,
-			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"},
-			NoPanel: collectors.AdHoc},
+			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}},
 		start: &collectors.Metric{Name: "upkeep_postgres_start_timestamp_seconds", Type: collectors.Gauge,
 			Help:   "When the server was started. Its cumulative statistics are not older after a crash.",
-			Labels: []string{"server"}, NoPanel: collectors.AdHoc},
+			Labels: []string{"server"}},
 	}
 	return collectors.Collector{
 		Name:   "postgres/server",

@@ -29,7 +29,7 @@ func TableBloat(t *target.Postgres) collectors.Collector {
 			"table").WithoutPanel(collectors.AdHoc),
 		toastBloat: gauge("table_toast_bloat_bytes",
 			"Estimated bytes of the table's TOAST that a rewrite would reclaim; absent where its size is.",
-			"database", "schema", "table").WithoutPanel(collectors.AdHoc),
+			"database", "schema", "table"),
 		heap: gauge("table_heap_bytes",
 			"Size of the table's heap when it was last vacuumed or analyzed, without indexes and TOAST.", "database",
 			"schema", "table"),

@@ -22,7 +22,7 @@ func UnusedIndex(t *target.Postgres) collectors.Collector {
 		since: gauge("index_usage_since_timestamp_seconds",
 			"Start of the scan count, here and on the monitored standbys: the latest of the first collection, a "+
 				"reset of the statistics, a start of the server, a crash, a promotion, and the end of a period with "+
-				"track_counts off.", "database").WithoutPanel(collectors.AdHoc),
+				"track_counts off.", "database"),
 		unseen: gauge("index_usage_standbys_unmonitored",
 			"Number of standbys whose index usage is unknown: connected now or in the last 35 days, and not monitored.",
 			"database"),

@@ -26,13 +26,12 @@ func Vacuum(t *target.Postgres) collectors.Collector {
 		lastVacuum: gauge("last_vacuum_timestamp_seconds",
 			"When the table was last vacuumed, by hand or by autovacuum; absent when never."),
 		lastAnalyze: gauge("last_analyze_timestamp_seconds",
-			"When the table was last analyzed, by hand or by autovacuum; absent when never.").
-			WithoutPanel(collectors.AdHoc),
+			"When the table was last analyzed, by hand or by autovacuum; absent when never."),
 		freezeAge: gauge("freeze_age_xids",
 			"Age of the oldest transaction that may still be in the table; the server refuses writes near 2 billion."),
 		multixactAge: gauge("multixact_age",
 			"Age of the oldest multixact, the lock of several transactions on a row, that may still be in the table; "+
-				"the server refuses writes near 2 billion.").WithoutPanel(collectors.AdHoc),
+				"the server refuses writes near 2 billion."),
 		changed: gauge("changed_rows",
 			"Number of rows that were inserted, updated or deleted since the table was last analyzed."),
 	}

@@ -39,10 +39,9 @@ func WAL(t *target.Postgres) collectors.Collector {
 			"Bytes of write-ahead log that were written; on a standby, that were replayed."),
 		folder: gauge("wal_size_bytes", "Size of the write-ahead log that the server retains."),
 		archived: counter("wal_archived_total",
-			"Files of the write-ahead log that were archived; absent when nothing is archived.").
-			WithoutPanel(collectors.AdHoc),
+			"Files of the write-ahead log that were archived; absent when nothing is archived."),
 		failed: counter("wal_archive_failures_total",
-			"Attempts to archive a file that failed; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
+			"Attempts to archive a file that failed; absent when nothing is archived."),
 		lastArchived: gauge("wal_last_archived_timestamp_seconds",
 			"When a file was last archived; absent when never.").WithoutPanel(collectors.AdHoc),
 		failing: gauge("wal_archive_failing",

@@ -28,7 +28,7 @@ func HTTP(t *target.Probe) collectors.Collector {
 		healthy: gauge("healthy", "1 when the service answered with the status that is expected, 0 when it did not "+
 			"or did not answer."),
 		status: gauge("http_status",
-			"HTTP status of the response; absent without a response.").WithoutPanel(collectors.AdHoc),
+			"HTTP status of the response; absent without a response."),
 		duration: gauge("duration_seconds", "Response time to the last byte; absent when there was no response."),
 		first: gauge("first_byte_seconds",
 			"Response time to the first byte; absent when there was no response.").WithoutPanel(collectors.AdHoc),

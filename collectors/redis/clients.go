@@ -27,11 +27,11 @@ func Clients(t *target.Redis) collectors.Collector {
 			{"total_commands_processed", counter("commands_total",
 				"Commands that were processed.").WithoutPanel(collectors.AdHoc)},
 			{"total_net_input_bytes", counter("network_received_bytes_total",
-				"Bytes that clients sent.").WithoutPanel(collectors.AdHoc)},
+				"Bytes that clients sent.")},
 			{"total_net_output_bytes", counter("network_sent_bytes_total",
-				"Bytes that were sent to clients.").WithoutPanel(collectors.AdHoc)},
+				"Bytes that were sent to clients.")},
 			{"total_error_replies", counter("error_replies_total",
-				"Commands that were answered with an error.").WithoutPanel(collectors.AdHoc)},
+				"Commands that were answered with an error.")},
 		},
 	}
 	return collectors.Collector{

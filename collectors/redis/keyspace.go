@@ -18,7 +18,7 @@ func Keyspace(t *target.Redis) collectors.Collector {
 		expiring: gauge("expiring_keys", "Number of keys in a database with a TTL.", "db"),
 		fields: []field{
 			{"expired_keys", counter("expired_keys_total",
-				"Keys that expired, since the start of the server.").WithoutPanel(collectors.AdHoc)},
+				"Keys that expired, since the start of the server.")},
 			{"keyspace_hits", counter("keyspace_hits_total",
 				"Reads that found their key, since the start of the server.")},
 			{"keyspace_misses", counter("keyspace_misses_total",

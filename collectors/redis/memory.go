@@ -36,8 +36,7 @@ func Memory(t *target.Redis) collectors.Collector {
 				"Bytes that the allocator has from the machine and holds nothing active in: what MEMORY PURGE may "+
 					"give back.")},
 			{"evicted_keys", counter("evicted_keys_total",
-				"Keys that were evicted because maxmemory was reached, since the start of the server.").
-				WithoutPanel(collectors.AdHoc)},
+				"Keys that were evicted because maxmemory was reached, since the start of the server.")},
 		},
 	}
 	return collectors.Collector{

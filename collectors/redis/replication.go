@@ -18,8 +18,8 @@ func Replication(t *target.Redis) collectors.Collector {
 	c := replication{
 		target: t,
 		replica: gauge("is_replica",
-			"1 when the server is a replica, 0 when it takes writes.").WithoutPanel(collectors.AdHoc),
-		replicas: gauge("replicas", "Number of replicas that are connected.").WithoutPanel(collectors.AdHoc),
+			"1 when the server is a replica, 0 when it takes writes."),
+		replicas: gauge("replicas", "Number of replicas that are connected."),
 		lagBytes: gauge("replica_lag_bytes", "Replication offset that the replica has not confirmed yet.", "replica"),
 		lag: gauge("replica_lag_seconds", "Time since the replica's last confirmation; it confirms once a second.",
 			"replica").WithoutPanel(collectors.AdHoc),

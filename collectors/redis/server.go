@@ -23,10 +23,9 @@ func Server(t *target.Redis) collectors.Collector {
 		down: gauge("down", "1, with the reason why the server cannot be asked; absent while it can.",
 			"reason").WithoutPanel("the reason of upkeep_redis_up, for the text of its alert"),
 		info: &collectors.Metric{Name: "upkeep_redis_info", Type: collectors.Gauge,
-			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"},
-			NoPanel: collectors.AdHoc},
+			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}},
 		start: &collectors.Metric{Name: "upkeep_redis_start_timestamp_seconds", Type: collectors.Gauge,
-			Help: "When the server was started.", Labels: []string{"server"}, NoPanel: collectors.AdHoc},
+			Help: "When the server was started.", Labels: []string{"server"}},
 	}
 	return collectors.Collector{
 		Name:   "redis/server",

@@ -26,7 +26,7 @@ func Slowlog(t *target.Redis) collectors.Collector {
 			"Commands that took longer than slowlog-log-slower-than, by the command without its arguments. Those "+
 				"that were gone from the log before they were read are under other.", "command"),
 		seconds: counter("slowlog_seconds_total", "Time that these commands took.",
-			"command").WithoutPanel(collectors.AdHoc),
+			"command"),
 		last:   -1,
 		shapes: make(map[string]*shape),
 	}

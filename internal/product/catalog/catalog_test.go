@@ -59,7 +59,8 @@ func panelExprs(t *testing.T) (exprs []string) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("dashboards: %v %v", names, err)
 	}
-	times := strings.NewReplacer("$__rate_interval", "5m", "$__range", "7d")
+	times := strings.NewReplacer("$__rate_interval", "5m", "$__range_s", "604800", "$__range", "7d",
+		"$__interval_ms", "60000")
 	labelValues := regexp.MustCompile(`^label_values\((.*), \w+\)$`)
 	for _, name := range names {
 		text, err := fs.ReadFile(dashboards.Files(), name)
@@ -71,6 +72,9 @@ func panelExprs(t *testing.T) (exprs []string) {
 			Templating struct {
 				List []struct{ Type, Query string }
 			}
+			Annotations struct {
+				List []struct{ Expr string }
+			}
 		}
 		if err := json.Unmarshal(text, &d); err != nil {
 			t.Fatal(err)
@@ -79,6 +83,9 @@ func panelExprs(t *testing.T) (exprs []string) {
 			for _, q := range p.Targets {
 				exprs = append(exprs, times.Replace(q.Expr))
 			}
+		}
+		for _, a := range d.Annotations.List {
+			exprs = append(exprs, times.Replace(a.Expr))
 		}
 		for _, v := range d.Templating.List {
 			if v.Type == "query" {
@@ -156,7 +163,7 @@ func TestRulesAndPanelsReadWhatIsDeclared(t *testing.T) {
 				continue
 			}
 			for _, l := range labels {
-				if !slices.Contains(m.Labels, l) && !(histogram && l == "le") {
+				if !slices.Contains(m.Labels, l) && !(histogram && l == "le") && l != "job" && l != "instance" {
 					t.Errorf("%s: %s has no label %s", e, name, l)
 				}
 			}

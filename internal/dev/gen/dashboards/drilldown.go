@@ -100,9 +100,10 @@ func tableSize(b *board) {
 	b.graph(8, "Table bloat", "Share of the heap that a rewrite would free, the twenty largest.", "percentunit",
 		line{top("20", tables.of("upkeep_postgres_table_bloat_ratio")), ofTable + " {{method}}"}).share().
 		alert("PostgresTableBloat")
-	b.graph(8, "Table bloat in bytes", "Of the heap, and estimated of TOAST; the twenty largest.", "bytes",
+	b.graph(8, "Table bloat in bytes", "Of the heap, and estimated of TOAST, beside the heap; the twenty largest of each.", "bytes",
 		line{top("20", tables.of("upkeep_postgres_table_bloat_bytes")), ofTable + " {{method}}"},
-		line{top("20", tables.of("upkeep_postgres_table_toast_bloat_bytes")), ofTable + " TOAST"}).
+		line{top("20", tables.of("upkeep_postgres_table_toast_bloat_bytes")), ofTable + " TOAST"},
+		line{top("20", tables.of("upkeep_postgres_table_heap_bytes")), ofTable + " heap"}).
 		runbook("PostgresTableBloat")
 	b.graph(8, "Rows past their retention", "Older than the archives in the configuration allow, and archived in the "+
 		"same database.", "short",

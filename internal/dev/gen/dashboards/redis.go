@@ -63,6 +63,8 @@ func redisMemory(b *board) {
 	b.graph(8, "Keys", "All keys of a server, and keys with a TTL.", "short",
 		line{"sum by (server) (" + caches.of("upkeep_redis_keys") + ")", "{{server}}"},
 		line{"sum by (server) (" + caches.of("upkeep_redis_expiring_keys") + ")", "{{server}} with a TTL"})
+	b.table(8, "Versions", "Of Redis.", []column{{"servers", "short", caches.of("upkeep_redis_info")}},
+		"server", "version")
 	b.graph(8, "Memory growth", "Bytes a day, median of four weeks. Nothing is shown without a trend.", "bytes",
 		line{caches.recorded("upkeep:capacity_growth_per_day:median28d", `resource="redis_memory"`), "{{server}}"}).
 		free().to(toResource)

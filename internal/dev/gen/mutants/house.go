@@ -59,8 +59,8 @@ func ofHouse() []mutant {
 		},
 		{
 			name: "panel", why: "a panel reads a metric that is declared",
-			file: "dashboards/remediation.json", search: "upkeep_notifications_pending)",
-			replace: "upkeep_notifications_gone)",
+			file: "dashboards/remediation.json", search: "upkeep_notifications_pending{",
+			replace: "upkeep_notifications_gone{",
 			pkg:     catalog, run: "TestRulesAndPanelsReadWhatIsDeclared",
 		},
 		{
