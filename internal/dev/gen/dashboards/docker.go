@@ -76,7 +76,7 @@ func dockerLogs(b *board) {
 
 func dockerContainers(b *board) {
 	b.row("Containers")
-	info := "on (job, instance, server, container) group_left (service, project, image) " +
+	info := "on (job, server, container) group_left (service, project, image) " +
 		containers.of("upkeep_docker_container_info")
 	b.table(24, "Containers", "Uptime and age of the image of each, with its Compose service and project.",
 		[]column{

@@ -191,7 +191,7 @@ func statement(rules map[string]rule) *board {
 			choice("queryid", "Statement", databases, "upkeep_postgres_statement_calls_total", "queryid"),
 			ownQueries())...)
 	b.restarts(servers, "upkeep_postgres_start_timestamp_seconds")
-	const by = "sum by (job, instance, server, database, user, queryid) ("
+	const by = "sum by (job, server, database, user, queryid) ("
 	rate := func(metric string) string { return by + statements.rate("upkeep_postgres_statement_"+metric) + ")" }
 	each := func(metric string) string { return rate(metric) + " / (" + rate("calls_total") + " > 0)" }
 	name := "{{query}} ({{database}} {{user}})"
@@ -218,7 +218,7 @@ func statement(rules map[string]rule) *board {
 }
 
 func postgresStatement(b *board) {
-	const by = "sum by (job, instance, server, database, user, queryid) ("
+	const by = "sum by (job, server, database, user, queryid) ("
 	grown := func(metric string) string { return by + statements.grown("upkeep_postgres_statement_"+metric) + ")" }
 	before := func(metric string) string { return by + statements.before("upkeep_postgres_statement_"+metric) + ")" }
 	slowest := top("20", grown("seconds_total")+" > 0")

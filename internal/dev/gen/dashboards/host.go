@@ -37,7 +37,7 @@ func hostWork(b *board) {
 		line{"sum by (server, mode) (" + machines.rate(cpu, `mode!="idle"`) +
 			") / on (server) group_left () sum by (server) (" + machines.rate(cpu) + ")", "{{server}} {{mode}}"}).share()
 	b.graph(8, "Load average", "Over fifteen minutes, for each processor. Above 1 processes wait.", "short",
-		line{machines.of("upkeep_host_load_average", `over="15m"`) + " / on (job, instance, server) " +
+		line{machines.of("upkeep_host_load_average", `over="15m"`) + " / on (job, server) " +
 			machines.of("upkeep_host_cpus"), "{{server}}"}).from(1, "orange")
 	b.graph(8, "Pressure", "Share of the time in which some, or all (full), processes waited for a processor, for "+
 		"memory, or for a disk.", "percentunit",

@@ -26,13 +26,13 @@ func overviewNow(b *board) {
 	b.stat("Services unhealthy", "Probed services that do not answer, or not with the expected status.", "short", "0",
 		zero("count("+probes.of("upkeep_probe_healthy")+" == 0)")).any("ServiceUnhealthy")
 	b.stat("Open incidents", "Incidents whose alert is not resolved.", "short", "0",
-		zero("sum("+once(itself.of("upkeep_incidents_open"))+")")).from(1, "orange").page("Incidents", "/")
+		zero("sum("+itself.of("upkeep_incidents_open")+")")).from(1, "orange").page("Incidents", "/")
 	b.stat("Awaiting approval", "Plans that are neither approved nor rejected.", "short", "0",
-		zero("sum("+once(itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`))+")")).
+		zero("sum("+itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`)+")")).
 		any("UpkeepPlanUnanswered").page("Runs", "/")
 	b.stat("Next limit reached", "Time until the first file system, memory or number of connections reaches its limit, "+
 		"at the growth of the last four weeks.", "s", "no trend",
-		"min("+itself.recorded("upkeep:capacity_seconds_to_limit:likely")+")").below("CapacityExhaustedSoon")
+		"min("+itself.recorded(likely, `resource!="cpu"`)+")").below("CapacityExhaustedSoon")
 	b.stat("Oldest backup", "Age of the newest backup, of the server for which it is oldest.", "s", "no backups known",
 		"max(time() - "+itself.of("upkeep_backup_last_timestamp_seconds")+")").alert("BackupOld")
 	b.stat("Resolved", "Runs in the selected range that brought the metric back within its limit.", "short", "0",
@@ -40,11 +40,11 @@ func overviewNow(b *board) {
 	b.stat("Not resolved", "Runs in the selected range that failed or did not help.", "short", "0",
 		became(remediate.Failed, remediate.Unresolved)).from(1, "orange").page("Runs", "/")
 	b.stat("Runs under way", "Runs that have not ended, waiting ones included.", "short", "0",
-		zero("sum("+once(itself.of("upkeep_runs_active"))+")")).from(1, "blue").page("Runs", "/")
+		zero("sum("+itself.of("upkeep_runs_active")+")")).from(1, "blue").page("Runs", "/")
 	b.stat("Pauses", "Active pauses: upkeep does not act in their scope.", "short", "0",
-		zero("count("+once(itself.of("upkeep_paused"))+")")).from(1, "orange").page("Pauses", "/")
+		zero("count("+itself.of("upkeep_paused")+")")).from(1, "orange").page("Pauses", "/")
 	b.stat("Failing collectors", "What they report is unknown. The log and upkeep status show the error.", "short", "0",
-		zero("count("+itself.of("upkeep_collector_success")+" == 0)")).any("UpkeepCollectorFailing")
+		zero("count("+anyFails()+" == 0)")).any("UpkeepCollectorFailing")
 	b.stat("Security updates", "Installed packages with a pending security update, on all hosts.", "short", "not known",
 		"sum("+machines.of("upkeep_host_updates_pending", `kind="security"`)+")").any("HostSecurityUpdatesPending")
 }
@@ -82,7 +82,7 @@ func overviewSpace(b *board) {
 		alert("HostFilesystemFilling").to(toHost)
 	b.table(12, "Limits reached within 90 days", "At the growth of the last four weeks. Without a trend nothing is "+
 		"shown; upkeep forecast lists the rest.", []column{{"time", "s",
-		itself.recorded("upkeep:capacity_seconds_to_limit:likely") + " < 90 * 86400"}},
+		itself.recorded(likely, `resource!="cpu"`) + " < 90 * 86400"}},
 		"resource", "server", "mountpoint").below("CapacityExhaustedSoon").to(toResource)
 	b.graph(12, "Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM removes them.",
 		"percentunit", line{top("10", servers.of("upkeep_postgres_table_dead_ratio")+" and "+
@@ -101,9 +101,9 @@ func overviewItself(b *board) {
 		"leads to the run.", []column{{"ago", "s", "time() - " + itself.of("upkeep_run_acted_timestamp_seconds")}},
 		"action", "server", "run").run()
 	b.graph(8, "Runs refused or waiting", "By reason, an hour.", "short",
-		line{"sum by (reason) (" + itself.hourly("upkeep_run_refusals_total") + ")", "{{reason}}"}).page("Runs", "/")
+		line{"3600 * " + summed("reason", "upkeep_run_refusals_total"), "{{reason}}"}).page("Runs", "/")
 	b.table(8, "Failing collectors", "What they report is unknown. The log and upkeep status show the error.",
-		[]column{{"success", "short", itself.of("upkeep_collector_success") + " == 0"}}, "collector", "server").
+		[]column{{"success", "short", anyFails() + " == 0"}}, "collector", "server").
 		words("succeeds", "fails").runbook("UpkeepCollectorFailing")
 	b.graph(24, "Collection time", "Duration of each collector.", "s",
 		line{itself.of("upkeep_collector_duration_seconds"), "{{collector}} {{server}}"}).page("Collectors", "/")
@@ -113,4 +113,9 @@ func overviewItself(b *board) {
 func busy(s scope) string {
 	const cpu = "upkeep_host_cpu_seconds_total"
 	return "1 - sum by (server) (" + s.rate(cpu, `mode=~"idle|iowait"`) + ") / sum by (server) (" + s.rate(cpu) + ")"
+}
+
+// anyFails is 0 where a collector fails on any of the replicas.
+func anyFails() string {
+	return "min without (instance) (" + itself.raw("upkeep_collector_success") + ")"
 }

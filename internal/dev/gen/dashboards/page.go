@@ -43,15 +43,15 @@ const (
 
 // runsThatActed has a value for as long as a step of the graph, and one scrape, after a run acted.
 func runsThatActed(s scope) string {
-	acted := s.of("upkeep_run_acted_timestamp_seconds")
+	acted := s.raw("upkeep_run_acted_timestamp_seconds")
 	return "(" + acted + " > time() - 60 - $__interval_ms / 1000) * on (job, instance) group_left (url) " +
-		itself.of("upkeep_build_info")
+		itself.raw("upkeep_build_info")
 }
 
 // restarts marks when servers were started.
 func (b *board) restarts(s scope, metric string) {
 	b.Annotations.List = append(b.Annotations.List, annotation{Name: "Restarts", Datasource: prometheus(), Enable: true,
-		IconColor: "orange", Step: "60s", Expr: "changes(" + s.of(metric) + "[$__rate_interval]) > 0",
+		IconColor: "orange", Step: "60s", Expr: "changes(" + s.raw(metric) + "[$__rate_interval]) > 0",
 		TitleFormat: "{{server}} was started", TextFormat: "Its statistics may begin anew.", TagKeys: "server"})
 }
 
@@ -65,7 +65,7 @@ func chosen(name, label, q, all string) variable {
 
 // choice is a variable for the values of a label of a metric; the label may be empty or absent.
 func choice(name, label string, s scope, metric, of string) variable {
-	return chosen(name, label, "label_values("+s.of(metric)+", "+of+")", ".*")
+	return chosen(name, label, "label_values("+s.raw(metric)+", "+of+")", ".*")
 }
 
 // The variables of the boards of PostgreSQL.
@@ -89,8 +89,8 @@ func became(states ...remediate.State) string {
 	for _, s := range states {
 		all = append(all, string(s))
 	}
-	return "round(sum(" + itself.grown("upkeep_run_transitions_total", `to=~"`+strings.Join(all, "|")+`"`) +
-		")) or vector(0)"
+	return "round(sum(increase(" + itself.raw("upkeep_run_transitions_total", `to=~"`+strings.Join(all, "|")+`"`) +
+		"[$__range]))) or vector(0)"
 }
 
 // zero is what a count is where nothing is counted.

@@ -40,7 +40,7 @@ func postgresNow(b *board) {
 				servers.grown("upkeep_postgres_database_commits_total") + ") / $__range_s"},
 			{"cache hit ratio", "percentunit", hitRatio(servers.grown("upkeep_postgres_database_blocks_hit_total"),
 				servers.grown("upkeep_postgres_database_blocks_read_total"), "server")},
-		}, "server").words("up", "down").runbook("PostgresDown").to(toServer)
+		}, "server").words("up", "down").runbook("PostgresDown").to(toServer).high(6)
 }
 
 // hitRatio is the share of hits of hits and misses.
@@ -82,7 +82,7 @@ func postgresLoad(b *board) {
 func postgresStatements(b *board, chosen, when, n string) {
 	s := scope(chosen)
 	cost := func(metric string) string {
-		return "sum by (job, instance, server, database, user, queryid) (" + s.grown(metric) + ")"
+		return "sum by (job, server, database, user, queryid) (" + s.grown(metric) + ")"
 	}
 	seconds, calls := cost("upkeep_postgres_statement_seconds_total"), cost("upkeep_postgres_statement_calls_total")
 	slowest := top(n, seconds+" > 0")
@@ -94,7 +94,7 @@ func postgresStatements(b *board, chosen, when, n string) {
 			{"mean time", "s", named(seconds + " / " + calls + " and " + slowest)},
 		}, "query", "server", "database", "user", "queryid").high(10).to(toStatement)
 	rate := func(metric string) string {
-		return "sum by (job, instance, server, database, user, queryid) (" + s.rate(metric) + ")"
+		return "sum by (job, server, database, user, queryid) (" + s.rate(metric) + ")"
 	}
 	b.graph(12, "Mean statement time", "The ten slowest, by the mean of their executions.", "s",
 		line{named(top("10", rate("upkeep_postgres_statement_seconds_total")+" / ("+

@@ -37,7 +37,7 @@ func redisNow(b *board) {
 		{"clients", "short", caches.of("upkeep_redis_clients")},
 		{"replica", "short", caches.of("upkeep_redis_is_replica")},
 		{"replicas", "short", caches.of("upkeep_redis_replicas")},
-	}, "server").words("up", "down").runbook("RedisDown")
+	}, "server").words("up", "down").runbook("RedisDown").high(6)
 }
 
 func redisMemory(b *board) {

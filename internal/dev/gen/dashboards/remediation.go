@@ -25,7 +25,7 @@ func remediation(rules map[string]rule) *board {
 // outlives restarts, so the difference is exact; increase would leave out the
 // first run of each policy, and runs are rare.
 func inStore(metric string, matchers ...string) string {
-	s := policies.of(metric, matchers...)
+	s := policies.raw(metric, matchers...)
 	now := once(s)
 	return "(" + now + " - (" + once(s+" offset $__range") + " or 0 * " + now + "))"
 }
@@ -59,10 +59,10 @@ func effect(b *board) {
 	b.stat("Came back within a day", "Incidents that were resolved and needed another run soon after.", "short", "0",
 		zero("sum("+inStore("upkeep_policy_came_back_total")+")")).from(1, "orange")
 	b.stat("Awaiting approval", "Plans that are neither approved nor rejected: upkeep runs lists them.", "short", "0",
-		zero("sum("+once(itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`))+")")).
+		zero("sum("+itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`)+")")).
 		any("UpkeepPlanUnanswered").page("Runs", "/")
 	b.stat("Demoted policies", "Policies whose runs need approval, because too few of them helped: upkeep policy list "+
-		"shows why.", "short", "0", zero("count("+once(policies.of("upkeep_policy_demoted"))+")")).
+		"shows why.", "short", "0", zero("count("+policies.of("upkeep_policy_demoted")+")")).
 		any("UpkeepPolicyDemoted")
 	b.stat("Replicas", "Processes that execute runs from the same store.", "short", "not known",
 		"max("+itself.of("upkeep_replicas")+")")
@@ -85,49 +85,49 @@ func underWay(b *board) {
 	b.row("Under way")
 	b.graph(8, "Runs by state", "Runs that have not ended: awaiting_approval waits for a person, waiting for a guard, "+
 		"applied for its verdict.", "short",
-		line{"sum by (state) (" + once(itself.of("upkeep_runs_active")) + ")", "{{state}}"}).page("Runs", "/").
+		line{"sum by (state) (" + itself.of("upkeep_runs_active") + ")", "{{state}}"}).page("Runs", "/").
 		runbook("UpkeepRunStuck")
 	b.graph(8, "State transitions", "An hour.", "short",
-		line{"sum by (to) (" + itself.hourly("upkeep_run_transitions_total") + ")", "{{to}}"}).page("Runs", "/")
+		line{"3600 * " + summed("to", "upkeep_run_transitions_total"), "{{to}}"}).page("Runs", "/")
 	b.graph(8, "Reasons for refused and waiting runs", "An hour, by guard or reason.", "short",
-		line{"sum by (reason) (" + itself.hourly("upkeep_run_refusals_total") + ")", "{{reason}}"}).page("Runs", "/")
+		line{"3600 * " + summed("reason", "upkeep_run_refusals_total"), "{{reason}}"}).page("Runs", "/")
 	b.graph(8, "Open incidents", "Incidents whose alert is not resolved.", "short",
-		line{once(itself.of("upkeep_incidents_open")), "{{alertname}}"}).page("Incidents", "/")
+		line{itself.of("upkeep_incidents_open"), "{{alertname}}"}).page("Incidents", "/")
 	b.table(8, "Pauses", "upkeep does not act in their scope: upkeep status shows who set them and why.",
-		[]column{{"pauses", "short", once(itself.of("upkeep_paused"))}}, "scope").page("Pauses", "/")
+		[]column{{"pauses", "short", itself.of("upkeep_paused")}}, "scope").page("Pauses", "/")
 	b.table(8, "Demoted policies", "To let one act without approval again: upkeep policy promote POLICY --why REASON.",
-		[]column{{"demoted", "short", once(policies.of("upkeep_policy_demoted"))}}, "policy").
+		[]column{{"demoted", "short", policies.of("upkeep_policy_demoted")}}, "policy").
 		runbook("UpkeepPolicyDemoted").to(toPolicy)
 }
 
 func inAndOut(b *board) {
 	b.row("Alerts received, notifications sent")
 	b.graph(8, "Alerts received", "A second; each is stored before it is acknowledged.", "ops",
-		line{"sum by (source, status) (" + itself.rate("upkeep_inbox_alerts_total") + ")", "{{source}} {{status}}"})
+		line{summed("source, status", "upkeep_inbox_alerts_total"), "{{source}} {{status}}"})
 	b.graph(8, "Webhook responses", "A second. 503: the sender should retry; 4xx: a retry does not help.", "reqps",
-		line{"sum by (source, code) (" + itself.rate("upkeep_webhook_requests_total") + ")", "{{source}} {{code}}"}).
+		line{summed("source, code", "upkeep_webhook_requests_total"), "{{source}} {{code}}"}).
 		runbook("UpkeepWebhookBusy")
 	b.graph(8, "Webhook latency p99", "Includes the write to the store.", "s",
-		line{"histogram_quantile(0.99, sum by (le) (" + itself.rate("upkeep_webhook_duration_seconds_bucket") + "))",
+		line{"histogram_quantile(0.99, " + summed("le", "upkeep_webhook_duration_seconds_bucket") + ")",
 			"all"})
 	b.graph(8, "Undelivered notifications", "Summed over the notifiers.", "short",
-		line{once(itself.of("upkeep_notifications_pending")), "notifications"}).any("UpkeepNotificationsNotDelivered")
+		line{itself.of("upkeep_notifications_pending"), "notifications"}).any("UpkeepNotificationsNotDelivered")
 	b.graph(8, "Notifications", "An hour, by result of each attempt.", "short",
-		line{"sum by (notifier, kind, result) (" + itself.hourly("upkeep_notifications_total") + ")",
+		line{"3600 * " + summed("notifier, kind, result", "upkeep_notifications_total"),
 			"{{notifier}} {{kind}} {{result}}"}).runbook("UpkeepNotificationsNotDelivered")
 	b.graph(8, "Refused alerts", "An hour, by name: too many incidents are open. Their deliveries are answered 503.",
-		"short", line{"sum by (alertname) (" + itself.hourly("upkeep_inbox_alerts_refused_total") + ")", "{{alertname}}"}).
+		"short", line{"3600 * " + summed("alertname", "upkeep_inbox_alerts_refused_total"), "{{alertname}}"}).
 		runbook("UpkeepWebhookBusy")
 	b.graph(8, "Size of the store", "Journal, runs, incidents, notifications and dead letters.", "bytes",
-		line{once(itself.of("upkeep_store_size_bytes")), "size"}).alert("UpkeepStoreLarge")
+		line{itself.of("upkeep_store_size_bytes"), "size"}).alert("UpkeepStoreLarge")
 	b.graph(8, "Age of the store", "Oldest journal entry whose run and incident have ended; overdue is what "+
 		"store.retention should have deleted.", "s",
-		line{once(itself.of("upkeep_store_age_seconds")), "age"},
-		line{once(itself.of("upkeep_store_overdue_seconds")), "overdue"}).runbook("UpkeepStoreOverdue")
+		line{itself.of("upkeep_store_age_seconds"), "age"},
+		line{itself.of("upkeep_store_overdue_seconds"), "overdue"}).runbook("UpkeepStoreOverdue")
 	b.stat("Dead letters", "Payloads that could not be parsed: upkeep inbox lists them.", "short", "0",
 		zero("max("+itself.of("upkeep_inbox_dead_letters")+")")).any("UpkeepDeadLetters").high(8)
 	b.stat("Journal", "Whether every entry was unchanged when the process started.", "short", "not known",
-		"min("+itself.of("upkeep_journal_intact")+")").words("intact", "changed").below1("UpkeepJournalChanged").high(8)
+		"min("+itself.raw("upkeep_journal_intact")+")").words("intact", "changed").below1("UpkeepJournalChanged").high(8)
 }
 
 func backedUp(b *board) {

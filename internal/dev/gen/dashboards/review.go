@@ -24,7 +24,7 @@ func review(rules map[string]rule) *board {
 func reviewCoverage(b *board) {
 	b.row("How much of the range the samples cover")
 	covered := func(s scope, metric, offset string) string {
-		return "max(count_over_time(" + s.of(metric) + "[$__range:5m]" + offset + ")) * 300 / $__range_s"
+		return "max(count_over_time(" + s.raw(metric) + "[$__range:5m]" + offset + ")) * 300 / $__range_s"
 	}
 	b.stat("upkeep", "Share of the selected range in which upkeep was scraped. Figures below are of that share only.",
 		"percentunit", "no samples", "clamp_max("+covered(itself, "upkeep_build_info", "")+", 1)")
@@ -53,8 +53,8 @@ func reviewServices(b *board) {
 	const before = " offset $__range"
 	b.row("Services")
 	b.table(8, "Availability", "Share of the probes that were answered as expected.", []column{
-		{"available", "percentunit", "avg_over_time(" + probes.of("upkeep_probe_healthy") + "[$__range])"},
-		{"before", "percentunit", "avg_over_time(" + probes.of("upkeep_probe_healthy") + "[$__range] offset $__range)"},
+		{"available", "percentunit", once("avg_over_time(" + probes.raw("upkeep_probe_healthy") + "[$__range])")},
+		{"before", "percentunit", once("avg_over_time(" + probes.raw("upkeep_probe_healthy") + "[$__range] offset $__range)")},
 	}, "server").runbook("ServiceUnhealthy").to(toProbe)
 	b.table(8, "API latency p95", "Of scraped services, over the whole range.",
 		[]column{{"p95", "s", p95("")}, {"before", "s", p95(before)}}, "job").showing("job").alert("ApiLatencyHigh")
@@ -65,7 +65,7 @@ func reviewServices(b *board) {
 
 func reviewDatabases(b *board) {
 	s := scope(databases.with(`user!~"$leave_out"`))
-	const by = "sum by (job, instance, server, database, user, queryid) ("
+	const by = "sum by (job, server, database, user, queryid) ("
 	seconds := func(of func(string, ...string) string) string {
 		return by + of("upkeep_postgres_statement_seconds_total") + ")"
 	}
@@ -91,7 +91,7 @@ func reviewDatabases(b *board) {
 		{"before", "percentunit", hitRatio(caches.before(hits), caches.before(misses), "server")},
 	}, "server").to(toRedis)
 	sum := func(metric, offset string) string {
-		return "sum by (server, database) (" + databases.of(metric, `method="estimate"`) + offset + ")"
+		return "sum by (server, database) (" + once(databases.raw(metric, `method="estimate"`)+offset) + ")"
 	}
 	b.table(8, "Bloat", "Of tables and indexes, now and a range ago.", []column{
 		{"tables", "bytes", sum("upkeep_postgres_table_bloat_bytes", "")},
@@ -128,10 +128,10 @@ func reviewRuns(b *board) {
 		[]column{{"updates", "short", itself.of("upkeep_host_updates_pending")}}, "server", "kind").
 		runbook("HostSecurityUpdatesPending").to(toHost)
 	b.stat("Awaiting approval", "Plans that are neither approved nor rejected.", "short", "0",
-		zero("sum("+once(itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`))+")")).
+		zero("sum("+itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`)+")")).
 		any("UpkeepPlanUnanswered").page("Runs", "/")
 	b.stat("Demoted policies", "Policies whose runs need approval, because too few of them helped.", "short", "0",
-		zero("count("+once(policies.of("upkeep_policy_demoted"))+")")).any("UpkeepPolicyDemoted")
+		zero("count("+policies.of("upkeep_policy_demoted")+")")).any("UpkeepPolicyDemoted")
 	b.stat("Vulnerabilities", "Known ones of the packages of services, critical and high.", "short", "no reports",
 		"sum("+itself.of("upkeep_packages_vulnerabilities", `level=~"critical|high"`)+")").any("PackagesVulnerable")
 }

@@ -78,12 +78,12 @@ func defects() []defect {
 		{"target-job-rule", "equal, where several may be chosen", graphOf(up(`job="$job",instance=~"$instance"`)),
 			"chosen job"},
 		{"target-instance-rule", "no instance", graphOf(up(`job=~"$job"`)), "chosen instance"},
-		{"target-counter-agg-rule", "a bare counter", graphOf("sum(" + itself.of("upkeep_redis_commands_total") + ")"),
+		{"target-counter-agg-rule", "a bare counter", graphOf("sum(" + itself.raw("upkeep_redis_commands_total") + ")"),
 			"without rate"},
 		{"target-counter-agg-rule", "delta of a counter",
-			graphOf("delta(" + itself.of("upkeep_redis_commands_total") + "[$__rate_interval])"), "without rate"},
-		{"fixed ranges", "a fixed window", graphOf("max_over_time(" + itself.of("upkeep_postgres_up") + "[1h])"), "1h"},
-		{"forecasts", "a naive forecast", graphOf("predict_linear(" + itself.of("upkeep_postgres_up") + "[$__range], 86400)"),
+			graphOf("delta(" + itself.raw("upkeep_redis_commands_total") + "[$__rate_interval])"), "without rate"},
+		{"fixed ranges", "a fixed window", graphOf("max_over_time(" + itself.raw("upkeep_postgres_up") + "[1h])"), "1h"},
+		{"forecasts", "a naive forecast", graphOf("predict_linear(" + itself.raw("upkeep_postgres_up") + "[$__range], 86400)"),
 			"no rule bounds"},
 		{"a fresh install", "a blank count", statOf("count("+itself.of("upkeep_postgres_up")+" == 0)", "0"), "of nothing"},
 		{"a fresh install", "no text for nothing", statOf("max("+itself.of("upkeep_postgres_up")+")", ""), "of nothing"},
@@ -97,7 +97,7 @@ func defects() []defect {
 		{"data", "a window shorter than two scrapes", graphOf("rate(upkeep_redis_commands_total[$__interval])"), "no series"},
 		{"data", "one value where several are chosen", graphOf(`upkeep_postgres_up{server="$postgres"}`), "no series"},
 		{"data", "a join that is not one to one", graphOf(itself.of("upkeep_postgres_connections") +
-			" * on (server) " + itself.of("upkeep_postgres_up")), "duplicate series"},
+			" * on (server) " + itself.of("upkeep_postgres_up")), "multiple matches"},
 		{"data", "a name of a label that no series has", func(b *board) {
 			b.graph(12, "Defect", "A graph.", "short", line{servers.of("upkeep_postgres_up"), "{{database}}"})
 		}, "the label database"},

@@ -33,15 +33,18 @@ func (s scope) with(matchers ...string) string {
 	return strings.Join(all, ",")
 }
 
-// of selects a metric. Several upkeeps can be in one Prometheus, and several replicas of one.
-func (s scope) of(metric string, matchers ...string) string {
+// raw selects the series of a metric. Several upkeeps can be in one Prometheus, and several replicas of one.
+func (s scope) raw(metric string, matchers ...string) string {
 	const upkeep scope = `job=~"$job",instance=~"$instance"`
 	return metric + "{" + upkeep.with(s.with(matchers...)) + "}"
 }
 
+// of is the value of a metric. Replicas report the same of a target: it is shown once.
+func (s scope) of(metric string, matchers ...string) string { return once(s.raw(metric, matchers...)) }
+
 // rate is the rate of a counter, a second.
 func (s scope) rate(metric string, matchers ...string) string {
-	return "rate(" + s.of(metric, matchers...) + "[$__rate_interval])"
+	return once("rate(" + s.raw(metric, matchers...) + "[$__rate_interval])")
 }
 
 // hourly is the rate of a counter, an hour: of what is rare.
@@ -51,12 +54,17 @@ func (s scope) hourly(metric string, matchers ...string) string {
 
 // grown is by how much a counter grew in the selected range.
 func (s scope) grown(metric string, matchers ...string) string {
-	return "increase(" + s.of(metric, matchers...) + "[$__range])"
+	return once("increase(" + s.raw(metric, matchers...) + "[$__range])")
 }
 
 // before is by how much it grew in the range before, of the same length.
 func (s scope) before(metric string, matchers ...string) string {
-	return "increase(" + s.of(metric, matchers...) + "[$__range] offset $__range)"
+	return once("increase(" + s.raw(metric, matchers...) + "[$__range] offset $__range)")
+}
+
+// summed is the rate of a counter of what each replica does itself, a second, summed by labels.
+func summed(by, metric string) string {
+	return "sum by (" + by + ") (rate(" + itself.raw(metric) + "[$__rate_interval]))"
 }
 
 // recorded reads a series that a rule records: it has no job and instance. Those of capacity have a
@@ -75,12 +83,12 @@ func (s scope) recorded(series string, matchers ...string) string {
 	return selector
 }
 
-// once removes the label of replicas: what they read from the store that they share is shown once.
-func once(selector string) string { return "max without (instance) (" + selector + ")" }
+// once removes the label of replicas.
+func once(vector string) string { return "max without (instance) (" + vector + ")" }
 
 // named gives the statements of a vector their text; utility statements have none.
 func named(vector string) string {
-	const on = "on (job, instance, server, queryid)"
+	const on = "on (job, server, queryid)"
 	info := servers.of("upkeep_postgres_statement_info")
 	return "(" + vector + ") * " + on + " group_left (query) " + info +
 		` or label_replace((` + vector + ") unless " + on + " " + info +

@@ -77,3 +77,34 @@ func sorted(v promql.Vector) (all []float64) {
 	slices.Sort(all)
 	return all
 }
+
+// What two replicas report of the same target is shown once: as many series, and the same value where it is of targets.
+func TestReplicasAreShownOnce(t *testing.T) {
+	f := fill(t, time.Minute)
+	for _, b := range every(t) {
+		for _, q := range questions(b.dashboard, map[string][]string{"instance": {"one:9847"}}, time.Hour, time.Minute) {
+			if q.chosen == "all=All" || strings.HasPrefix(q.panel, "annotation") {
+				continue
+			}
+			alone, err := one(context.Background(), engine(), f, q.expr(), filledEnd())
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.values["instance"] = ".+"
+			both, err := one(context.Background(), engine(), f, q.expr(), filledEnd())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(both) != len(alone) {
+				t.Errorf("%s: %d series of one replica, %d of two: %s", q, len(alone), len(both), q.expr())
+				continue
+			}
+			process := strings.Contains(q.target.Expr, "upkeep_run_") || strings.Contains(q.target.Expr, "upkeep_inbox_") ||
+				strings.Contains(q.target.Expr, "upkeep_webhook_") || strings.Contains(q.target.Expr, "upkeep_notifications_total")
+			near := cmpopts.EquateApprox(0.05, 1)
+			if diff := cmp.Diff(sorted(alone), sorted(both), near, cmpopts.EquateNaNs()); diff != "" && !process {
+				t.Errorf("%s: -one replica +two: %s", q, diff)
+			}
+		}
+	}
+}
