@@ -10,5 +10,5 @@ import (
 //go:embed *.json
 var files embed.FS
 
-// Files returns the dashboards, a JSON file each, for Grafana 10 and later.
+// Files returns the dashboards, a JSON file each, for Grafana 9 and later.
 func Files() fs.FS { return files }

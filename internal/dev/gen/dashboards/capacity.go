@@ -38,7 +38,7 @@ func planning(rules map[string]rule) *board {
 		withoutData, []column{{"likely", "s", capacity.recorded(likely)},
 		{"soonest", "s", capacity.recorded(soonest)},
 		{"used", "percentunit", capacity.recorded(usedRatio)}},
-		"resource", "server", "mountpoint").below("CapacityExhaustedSoon")
+		"resource", "server", "mountpoint").below("CapacityExhaustedSoon").smallest()
 	b.graph(12, "Used share", "Most of the last 24 hours, of the limit.", "percentunit",
 		line{capacity.recorded(usedRatio), ofLimit}).share()
 	b.graph(12, "Forecast", "How the time to the limit has changed. It should fall by a day each day.", "s",

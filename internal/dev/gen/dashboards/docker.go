@@ -39,9 +39,8 @@ func dockerServices(b *board) {
 	b.graph(8, "Response time of probes", "To the last byte.", "s",
 		line{probes.of("upkeep_probe_duration_seconds"), "{{server}}"}).alert("ServiceAnswersSlowly")
 	b.table(8, "Probes", "Status of the last answer, and time until the certificate expires.",
-		[]column{{"status", "none", probes.of("upkeep_probe_http_status")},
-			{"certificate", "s", probes.of("upkeep_probe_tls_expiry_timestamp_seconds") + " - time()"}}, "server").
-		runbook("CertificateEndsSoon")
+		[]column{{"certificate", "s", probes.of("upkeep_probe_tls_expiry_timestamp_seconds") + " - time()"},
+			{"status", "none", probes.of("upkeep_probe_http_status")}}, "server").below("CertificateEndsSoon").smallest()
 	b.graph(8, "API requests", "A second, of scraped services.", "reqps",
 		line{itself.recorded("job:http_requests:rate5m"), "{{job}}"})
 	b.graph(8, "API latency p95", "Of scraped services, over five minutes.", "s",

@@ -194,7 +194,7 @@ func statement(rules map[string]rule) *board {
 	const by = "sum by (job, server, database, user, queryid) ("
 	rate := func(metric string) string { return by + statements.rate("upkeep_postgres_statement_"+metric) + ")" }
 	each := func(metric string) string { return rate(metric) + " / (" + rate("calls_total") + " > 0)" }
-	name := "{{query}} ({{database}} {{user}})"
+	name := "{{query}} ({{server}} {{database}} {{user}})"
 	b.row("Statement")
 	postgresStatement(b)
 	b.row("Over time")

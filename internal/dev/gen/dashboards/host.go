@@ -89,7 +89,7 @@ func hostFiles(b *board) {
 	b.table(8, "Time to full", "At the growth of the last four weeks. Nothing is shown without a trend.",
 		[]column{{"time", "s", machines.recorded("upkeep:capacity_seconds_to_limit:likely", `resource="filesystem"`)},
 			{"a day", "bytes", machines.recorded("upkeep:capacity_growth_per_day:median28d", `resource="filesystem"`)}},
-		"server", "mountpoint").runbook("HostFilesystemFullSoon").to(toResource)
+		"server", "mountpoint").runbook("HostFilesystemFullSoon").smallest().to(toResource)
 	b.table(8, "Pending updates", "Installed packages of which the package lists know a newer version.",
 		[]column{{"updates", "short", machines.of("upkeep_host_updates_pending")}}, "server", "kind").
 		runbook("HostSecurityUpdatesPending")

@@ -83,7 +83,7 @@ func overviewSpace(b *board) {
 	b.table(12, "Limits reached within 90 days", "At the growth of the last four weeks. Without a trend nothing is "+
 		"shown; upkeep forecast lists the rest.", []column{{"time", "s",
 		itself.recorded(likely, `resource!="cpu"`) + " < 90 * 86400"}},
-		"resource", "server", "mountpoint").below("CapacityExhaustedSoon").to(toResource)
+		"resource", "server", "mountpoint").below("CapacityExhaustedSoon").smallest().to(toResource)
 	b.graph(12, "Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM removes them.",
 		"percentunit", line{top("10", servers.of("upkeep_postgres_table_dead_ratio")+" and "+
 			servers.of("upkeep_postgres_table_dead_rows")+" > 10000"), "{{server}} {{database}} {{schema}}.{{table}}"}).
@@ -99,7 +99,7 @@ func overviewItself(b *board) {
 	b.row("upkeep")
 	b.table(8, "Last runs that acted", "The last run of each action on each server that changed something. Its number "+
 		"leads to the run.", []column{{"ago", "s", "time() - " + itself.of("upkeep_run_acted_timestamp_seconds")}},
-		"action", "server", "run").run()
+		"action", "server", "run").run().smallest()
 	b.graph(8, "Runs refused or waiting", "By reason, an hour.", "short",
 		line{"3600 * " + summed("reason", "upkeep_run_refusals_total"), "{{reason}}"}).page("Runs", "/")
 	b.table(8, "Failing collectors", "What they report is unknown. The log and upkeep status show the error.",

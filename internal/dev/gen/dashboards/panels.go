@@ -212,7 +212,13 @@ func (p *panel) words(yes, no string) *panel {
 	return p
 }
 
-// wide sets the width of a stat, tall its height.
+// smallest sorts a table by its first column, the smallest first.
+func (p *panel) smallest() *panel {
+	p.Options["sortBy"].([]any)[0].(map[string]any)["desc"] = false
+	return p
+}
+
+// high sets the height.
 func (p *panel) high(h int) *panel {
 	p.GridPos.H, p.board.h = h, max(p.board.h, h)
 	return p

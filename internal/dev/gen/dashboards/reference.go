@@ -22,14 +22,17 @@ index, statement, container or policy. Limits that are drawn are those of the al
 **Marks.** "Runs that acted" marks each graph where a run changed something on the servers that are chosen, with its number.
 "Restarts" marks when a server was started.
 
-**Variables.** Each has All. Two upkeeps in one Prometheus are told apart by Job, replicas of one by Instance: with All,
-what both replicas collect is shown twice, so choose one. Users whose statements are left out of the lists are a regular expression: upkeep's own
+**Variables.** Each has All. Two upkeeps in one Prometheus are told apart by Job, replicas of one by Instance: what several
+report of the same target is shown once. Users whose statements are left out of the lists are a regular expression: upkeep's own
 by default; empty it to see all.
 
 **What is tested.** A test asks each query of each panel, with each value of each variable and All, over 1 hour, 24 hours and 30 days, with scrape
 intervals of 15 seconds and 1 minute, of Prometheus' engine with samples of every metric that upkeep exports; none may be empty. Another decodes
-them strictly by Grafana's foundation SDK, another has the rules of Grafana's dashboard linter. Grafana itself is not part of the tests: how
-it draws is not tested. Graphs ask at most once a minute; with a scrape interval above one minute rates are empty.
+them strictly by Grafana's foundation SDK (v0.0.22), and what that writes again is the same; another has the rules of Grafana's
+dashboard linter, without findings. Of its rules these do not apply: those for LogQL, since there is no Loki; job and instance for series that rules record,
+which have aggregated over them; rate or increase for ` + "`upkeep_policy_…_total`" + `, which count since the store was created and begin at 1, so
+that increase would leave out the first run. Grafana itself is not part of the tests: how it draws is not tested, and "9 to 13" rests on the
+schema. ` + "`go test ./internal/dev/gen/dashboards -run CanBeDrawn -panels.draw DIR`" + ` draws a likeness of each board with made data. Graphs ask at most once a minute; with a scrape interval above one minute rates are empty.
 
 `
 

@@ -78,7 +78,7 @@ func effect(b *board) {
 		}, "policy", "action").to(toPolicy)
 	b.table(24, "Last runs that acted", "The last run of each action on each server that changed something. Its number "+
 		"leads to the run.", []column{{"ago", "s", "time() - " + itself.of("upkeep_run_acted_timestamp_seconds")}},
-		"action", "server", "run").run().high(6)
+		"action", "server", "run").run().smallest().high(6)
 }
 
 func underWay(b *board) {

@@ -55,7 +55,7 @@ func reviewServices(b *board) {
 	b.table(8, "Availability", "Share of the probes that were answered as expected.", []column{
 		{"available", "percentunit", once("avg_over_time(" + probes.raw("upkeep_probe_healthy") + "[$__range])")},
 		{"before", "percentunit", once("avg_over_time(" + probes.raw("upkeep_probe_healthy") + "[$__range] offset $__range)")},
-	}, "server").runbook("ServiceUnhealthy").to(toProbe)
+	}, "server").runbook("ServiceUnhealthy").smallest().to(toProbe)
 	b.table(8, "API latency p95", "Of scraped services, over the whole range.",
 		[]column{{"p95", "s", p95("")}, {"before", "s", p95(before)}}, "job").showing("job").alert("ApiLatencyHigh")
 	b.table(8, "API error rate", "Share of the requests to scraped services with a 5xx status, over the whole range.",
@@ -114,7 +114,7 @@ func reviewGrowth(b *board) {
 	b.table(12, "Time to the limit", "At the median growth of four weeks, and at the pace of the fastest weeks. "+
 		withoutData, []column{{"likely", "s", itself.recorded(likely)},
 		{"soonest", "s", itself.recorded(soonest)}}, "resource", "server", "mountpoint").
-		below("CapacityExhaustedSoon").to(toResource)
+		below("CapacityExhaustedSoon").smallest().to(toResource)
 }
 
 func reviewRuns(b *board) {
