@@ -33,7 +33,8 @@ func stuckRuns() *metric.Family {
 // where a run acted, with its number.
 func lastActed() *metric.Family {
 	return metric.Gauge("upkeep_run_acted_timestamp_seconds",
-		"When the last run of an action on a server that has changed something was done with its steps, since the start "+
+		"When the last run of an action on a server that has changed something was done with its steps, since the "+
+			"start "+
 			"of the process; run is its number.", "action", "server", "run")
 }
 

@@ -50,7 +50,8 @@ func planning(rules map[string]rule) *board {
 func planningGrowth(b *board) {
 	share := func(of string) string { return capacity.recorded(of) + " / " + capacity.recorded(nowUsed) }
 	b.row("Growth")
-	b.graph(12, "Used", "The most of each day, of the twenty largest; kept for 400 days. Processors and connections are "+
+	b.graph(12, "Used", "The most of each day, of the twenty largest; kept for 400 days. Processors and "+
+		"connections are "+
 		"counted, inodes are a share.", "bytes", line{top("20", capacity.recorded(dailyUsed)), ofResource}).mixed()
 	b.graph(12, "Growth a day", "Median of the weekly changes of four weeks, of the twenty largest.", "bytes",
 		line{top("20", capacity.recorded(growth)), ofResource}).free().mixed()

@@ -2,7 +2,8 @@ package main
 
 // docker is the page of containers, of what services log, and of their health.
 func docker(rules map[string]rule) *board {
-	b := begin(rules, "upkeep-docker", "Docker & logs", "Services: health, requests, errors; containers, images, log files.",
+	b := begin(rules, "upkeep-docker", "Docker & logs",
+		"Services: health, requests, errors; containers, images, log files.",
 		engines,
 		choice("engine", "Engine", itself, "upkeep_docker_up", "server"),
 		choice("container", "Container", engines, "upkeep_docker_container_info", "container"),
@@ -27,7 +28,8 @@ func dockerNow(b *board) {
 		zero("sum("+containers.of("upkeep_docker_container_unhealthy")+")")).any("ContainerUnhealthy")
 	b.stat("OOM-killed", "Containers that were ended the last time since their memory was used up.", "short", "0",
 		zero("sum("+containers.of("upkeep_docker_container_oom_killed")+")")).any("ContainerOutOfMemory")
-	b.stat("Reclaimable", "Bytes of images and build cache that no container uses, of the engine with the most.", "bytes",
+	b.stat("Reclaimable", "Bytes of images and build cache that no container uses, of the engine with the most.",
+		"bytes",
 		"not known", "max("+engines.of("upkeep_docker_disk_reclaimable_bytes", `type=~"images|build_cache"`)+")").
 		alert("DockerDiskReclaimable")
 }
@@ -40,7 +42,8 @@ func dockerServices(b *board) {
 		line{probes.of("upkeep_probe_duration_seconds"), "{{server}}"}).alert("ServiceAnswersSlowly")
 	b.table(8, "Probes", "Status of the last answer, and time until the certificate expires.",
 		[]column{{"certificate", "s", probes.of("upkeep_probe_tls_expiry_timestamp_seconds") + " - time()"},
-			{"status", "none", probes.of("upkeep_probe_http_status")}}, "server").below("CertificateEndsSoon").smallest()
+			{"status", "none", probes.of("upkeep_probe_http_status")}},
+		"server").below("CertificateEndsSoon").smallest()
 	b.graph(8, "API requests", "A second, of scraped services.", "reqps",
 		line{itself.recorded("job:http_requests:rate5m"), "{{job}}"})
 	b.graph(8, "API latency p95", "Of scraped services, over five minutes.", "s",
@@ -80,7 +83,8 @@ func dockerContainers(b *board) {
 	b.table(24, "Containers", "Uptime and age of the image of each, with its Compose service and project.",
 		[]column{
 			{"running", "short", containers.of("upkeep_docker_container_running") + " * " + info},
-			{"uptime", "s", "(time() - " + containers.of("upkeep_docker_container_start_timestamp_seconds") + ") * " + info},
+			{"uptime", "s", "(time() - " + containers.of("upkeep_docker_container_start_timestamp_seconds") +
+				") * " + info},
 			{"age of image", "s", "(time() - " +
 				containers.of("upkeep_docker_container_image_created_timestamp_seconds") + ") * " + info},
 		}, "server", "container", "service", "project", "image").words("runs", "does not run").to(toContainer)

@@ -52,7 +52,8 @@ func databaseTables(b *board) {
 	b.row("Tables")
 	b.table(12, "Largest tables", "Heap, TOAST and indexes.",
 		[]column{{"size", "bytes", top("20", "sum by (server, database, schema, table) ("+
-			databases.of("upkeep_postgres_table_size_bytes")+")")}}, "server", "database", "schema", "table").to(toTable)
+			databases.of("upkeep_postgres_table_size_bytes")+")")}}, "server", "database", "schema",
+		"table").to(toTable)
 	b.table(12, "Fastest growing tables", "Bytes a day, median of four weeks, the twenty fastest.",
 		[]column{{"a day", "bytes", top("20", databases.recorded("upkeep:capacity_growth_per_day:median28d",
 			`resource="table"`)+" > 0")}}, "server", "database", "schema", "table").to(toTable)
@@ -100,7 +101,8 @@ func tableSize(b *board) {
 	b.graph(8, "Table bloat", "Share of the heap that a rewrite would free, the twenty largest.", "percentunit",
 		line{top("20", tables.of("upkeep_postgres_table_bloat_ratio")), ofTable + " {{method}}"}).share().
 		alert("PostgresTableBloat")
-	b.graph(8, "Table bloat in bytes", "Of the heap, and estimated of TOAST, beside the heap; the twenty largest of each.", "bytes",
+	b.graph(8, "Table bloat in bytes", "Of the heap, and estimated of TOAST, beside the heap; the twenty largest "+
+		"of each.", "bytes",
 		line{top("20", tables.of("upkeep_postgres_table_bloat_bytes")), ofTable + " {{method}}"},
 		line{top("20", tables.of("upkeep_postgres_table_toast_bloat_bytes")), ofTable + " TOAST"},
 		line{top("20", tables.of("upkeep_postgres_table_heap_bytes")), ofTable + " heap"}).
@@ -125,7 +127,8 @@ func tableVacuum(b *board) {
 		[]column{{"age", "s", top("20", "time() - "+tables.of("upkeep_postgres_table_last_vacuum_timestamp_seconds"))}},
 		"server", "database", "schema", "table").runbook("PostgresDeadRows")
 	b.table(8, "Since the last ANALYZE", "By hand or by autovacuum. Never analyzed: not shown.",
-		[]column{{"age", "s", top("20", "time() - "+tables.of("upkeep_postgres_table_last_analyze_timestamp_seconds"))}},
+		[]column{{"age", "s", top("20",
+			"time() - "+tables.of("upkeep_postgres_table_last_analyze_timestamp_seconds"))}},
 		"server", "database", "schema", "table").runbook("PostgresStatisticsOld")
 	b.graph(8, "Transaction id age", "Since the table was last frozen, the twenty oldest. At 2 billion the server "+
 		"refuses writes.", "short",
@@ -136,7 +139,8 @@ func tableVacuum(b *board) {
 
 func tableIndexes(b *board) {
 	b.row("Indexes")
-	b.table(12, "Indexes", "Size when last vacuumed, analyzed or built, and what a rebuild would free; the forty largest.",
+	b.table(12, "Indexes", "Size when last vacuumed, analyzed or built, and what a rebuild would free; the forty "+
+		"largest.",
 		[]column{{"size", "bytes", top("40", tables.of("upkeep_postgres_index_size_bytes"))},
 			{"bloat", "bytes", tables.of("upkeep_postgres_index_bloat_bytes", `method="estimate"`)},
 			{"unused", "bytes", tables.of("upkeep_postgres_index_unused_bytes")}},
@@ -148,7 +152,8 @@ func tableIndexes(b *board) {
 
 // index is the page of one index, or of several that are compared.
 func index(rules map[string]rule) *board {
-	b := begin(rules, "upkeep-postgres-index", "PostgreSQL index", "One index: size, bloat, whether it is used.", servers,
+	b := begin(rules, "upkeep-postgres-index", "PostgreSQL index", "One index: size, bloat, whether it is used.",
+		servers,
 		append(postgresChoices(),
 			choice("schema", "Schema", databases, "upkeep_postgres_index_size_bytes", "schema"),
 			choice("table", "Table", databases+`,schema=~"$schema"`, "upkeep_postgres_index_size_bytes", "table"),
@@ -186,7 +191,8 @@ func index(rules map[string]rule) *board {
 
 // statement is the page of one statement, or of several that are compared.
 func statement(rules map[string]rule) *board {
-	b := begin(rules, "upkeep-postgres-statement", "PostgreSQL statement", "One statement: its time, calls, rows and I/O.",
+	b := begin(rules, "upkeep-postgres-statement", "PostgreSQL statement",
+		"One statement: its time, calls, rows and I/O.",
 		servers, append(postgresChoices(),
 			choice("queryid", "Statement", databases, "upkeep_postgres_statement_calls_total", "queryid"),
 			ownQueries())...)
@@ -222,7 +228,8 @@ func postgresStatement(b *board) {
 	grown := func(metric string) string { return by + statements.grown("upkeep_postgres_statement_"+metric) + ")" }
 	before := func(metric string) string { return by + statements.before("upkeep_postgres_statement_"+metric) + ")" }
 	slowest := top("20", grown("seconds_total")+" > 0")
-	b.table(24, "Statement", "In the selected range, beside the range of the same length before it. Literals are left out.",
+	b.table(24, "Statement", "In the selected range, beside the range of the same length before it. Literals are "+
+		"left out.",
 		[]column{
 			{"total time", "s", named(slowest)},
 			{"before", "s", named(before("seconds_total") + " and " + slowest)},

@@ -183,3 +183,16 @@ type transformation struct {
 	ID      string         `json:"id"`
 	Options map[string]any `json:"options"`
 }
+
+// A rule is what a panel takes from an alert: its limit, and how bad it is.
+type rule struct {
+	limit    float64
+	severity string
+}
+
+// A board is a dashboard in the making: panels beside and below each other on Grafana's 24 columns.
+type board struct {
+	dashboard
+	rules   map[string]rule
+	x, y, h int
+}

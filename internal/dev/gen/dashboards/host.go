@@ -2,7 +2,8 @@ package main
 
 // machine is the page of the hosts: processors, memory, disks, network, file systems, packages.
 func machine(rules map[string]rule) *board {
-	b := begin(rules, "upkeep-host", "host", "Hosts: processors, memory, disks, network, file systems, packages.", machines,
+	b := begin(rules, "upkeep-host", "host", "Hosts: processors, memory, disks, network, file systems, packages.",
+		machines,
 		choice("host", "Host", itself, "upkeep_host_cpus", "server"))
 	b.restarts(machines, "upkeep_host_boot_timestamp_seconds")
 	hostNow(b)
@@ -35,7 +36,8 @@ func hostWork(b *board) {
 	const cpu = "upkeep_host_cpu_seconds_total"
 	b.graph(8, "CPU", "Share of the time of all processors, by mode.", "percentunit",
 		line{"sum by (server, mode) (" + machines.rate(cpu, `mode!="idle"`) +
-			") / on (server) group_left () sum by (server) (" + machines.rate(cpu) + ")", "{{server}} {{mode}}"}).share()
+			") / on (server) group_left () sum by (server) (" + machines.rate(cpu) + ")",
+			"{{server}} {{mode}}"}).share()
 	b.graph(8, "Load average", "Over fifteen minutes, for each processor. Above 1 processes wait.", "short",
 		line{machines.of("upkeep_host_load_average", `over="15m"`) + " / on (job, server) " +
 			machines.of("upkeep_host_cpus"), "{{server}}"}).from(1, "orange")

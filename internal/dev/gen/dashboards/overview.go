@@ -30,7 +30,8 @@ func overviewNow(b *board) {
 	b.stat("Awaiting approval", "Plans that are neither approved nor rejected.", "short", "0",
 		zero("sum("+itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`)+")")).
 		any("UpkeepPlanUnanswered").page("Runs", "/")
-	b.stat("Next limit reached", "Time until the first file system, memory or number of connections reaches its limit, "+
+	b.stat("Next limit reached", "Time until the first file system, memory or number of connections reaches its "+
+		"limit, "+
 		"at the growth of the last four weeks.", "s", "no trend",
 		"min("+itself.recorded(likely, `resource!="cpu"`)+")").below("CapacityExhaustedSoon")
 	b.stat("Oldest backup", "Age of the newest backup, of the server for which it is oldest.", "s", "no backups known",
@@ -63,7 +64,8 @@ func overviewTargets(b *board) {
 	b.graph(8, "Memory of hosts", "Share that is not available to programs.", "percentunit",
 		line{machines.of("upkeep_host_memory_used_ratio"), "{{server}}"}).share().to(toHost)
 	b.graph(8, "Memory of Redis", "Used share of maxmemory.", "percentunit",
-		line{caches.of("upkeep_redis_memory_used_ratio"), "{{server}}"}).share().alert("RedisMemoryNearLimit").to(toRedis)
+		line{caches.of("upkeep_redis_memory_used_ratio"),
+			"{{server}}"}).share().alert("RedisMemoryNearLimit").to(toRedis)
 	b.graph(8, "Connections of PostgreSQL", "Used share of max_connections.", "percentunit",
 		line{servers.of("upkeep_postgres_connections_used_ratio"), "{{server}}"}).share().
 		alert("PostgresConnectionsNearLimit").to(toServer)
@@ -84,7 +86,8 @@ func overviewSpace(b *board) {
 		"shown; upkeep forecast lists the rest.", []column{{"time", "s",
 		itself.recorded(likely, `resource!="cpu"`) + " < 90 * 86400"}},
 		"resource", "server", "mountpoint").below("CapacityExhaustedSoon").smallest().to(toResource)
-	b.graph(12, "Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM removes them.",
+	b.graph(12, "Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM removes "+
+		"them.",
 		"percentunit", line{top("10", servers.of("upkeep_postgres_table_dead_ratio")+" and "+
 			servers.of("upkeep_postgres_table_dead_rows")+" > 10000"), "{{server}} {{database}} {{schema}}.{{table}}"}).
 		share().alert("PostgresDeadRows").to(toTable)

@@ -23,7 +23,8 @@ func begin(rules map[string]rule, uid, title, description string, acted scope, c
 		Annotations: marks{List: []annotation{{
 			Name: "Runs that acted", Datasource: prometheus(), Enable: true, IconColor: "purple", Step: "60s",
 			Expr: runsThatActed(acted), TitleFormat: "{{action}} on {{server}}",
-			TextFormat: `<a href="{{url}}` + runPath + `{{run}}" target="_blank">Run {{run}}</a>`, TagKeys: "server,action",
+			TextFormat: `<a href="{{url}}` + runPath + `{{run}}" target="_blank">Run {{run}}</a>`,
+			TagKeys:    "server,action",
 		}}},
 		Links: []link{
 			{Title: "upkeep", Type: "dashboards", Icon: "external link", Tags: []string{"upkeep"}, AsDropdown: true,

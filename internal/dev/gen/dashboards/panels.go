@@ -6,19 +6,6 @@ import (
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
 )
 
-// A rule is what a panel takes from an alert: its limit, and how bad it is.
-type rule struct {
-	limit    float64
-	severity string
-}
-
-// A board is a dashboard in the making: panels beside and below each other on Grafana's 24 columns.
-type board struct {
-	dashboard
-	rules   map[string]rule
-	x, y, h int
-}
-
 func (b *board) add(w, h int, p panel) *panel {
 	if b.x+w > 24 {
 		b.x, b.y, b.h = 0, b.y+b.h, 0

@@ -2,7 +2,8 @@ package main
 
 // postgres is the page of all PostgreSQL servers, one beside the other.
 func postgres(rules map[string]rule) *board {
-	b := begin(rules, "upkeep-postgres", "PostgreSQL", "All PostgreSQL servers: health, load, space, statements.", servers,
+	b := begin(rules, "upkeep-postgres", "PostgreSQL", "All PostgreSQL servers: health, load, space, statements.",
+		servers,
 		append(postgresChoices(), ownQueries())...)
 	b.restarts(servers, "upkeep_postgres_start_timestamp_seconds")
 	postgresNow(b)
@@ -52,7 +53,8 @@ func hitRatio(hits, misses, by string) string {
 func postgresLoad(b *board) {
 	b.row("Load")
 	b.graph(8, "Transactions", "Commits and rollbacks a second.", "ops",
-		line{"sum by (server) (" + databases.rate("upkeep_postgres_database_commits_total") + ")", "{{server}} commits"},
+		line{"sum by (server) (" + databases.rate("upkeep_postgres_database_commits_total") + ")",
+			"{{server}} commits"},
 		line{"sum by (server) (" + databases.rate("upkeep_postgres_database_rollbacks_total") + ")",
 			"{{server}} rollbacks"}).to(toServer)
 	b.graph(8, "Buffer cache hit ratio", "Share of the requested blocks that were in shared_buffers.", "percentunit",
@@ -105,7 +107,8 @@ func postgresStatements(b *board, chosen, when, n string) {
 
 func postgresWorst(b *board) {
 	b.row("What needs care")
-	b.table(12, "Dead rows", "Share of a table's rows that no transaction needs, the twenty largest. VACUUM removes them.",
+	b.table(12, "Dead rows", "Share of a table's rows that no transaction needs, the twenty largest. VACUUM "+
+		"removes them.",
 		[]column{{"dead", "percentunit", top("20", databases.of("upkeep_postgres_table_dead_ratio"))}},
 		"server", "database", "schema", "table").alert("PostgresDeadRows").to(toTable)
 	b.table(12, "Table bloat", "Unused space in tables, the twenty largest.",
@@ -128,7 +131,8 @@ func postgresWorst(b *board) {
 	b.table(12, "Sequences near their end", "Share of the values that are used, the ten largest.",
 		[]column{{"used", "percentunit", top("10", databases.of("upkeep_postgres_sequence_used_ratio"))}},
 		"server", "database", "schema", "sequence", "table", "column").alert("PostgresSequenceNearEnd").to(toTable)
-	b.table(12, "Transaction id age", "Transactions since a table was last frozen, the ten oldest. Autovacuum starts at "+
+	b.table(12, "Transaction id age", "Transactions since a table was last frozen, the ten oldest. Autovacuum "+
+		"starts at "+
 		"200 million by default.",
 		[]column{{"xids", "short", top("10", databases.of("upkeep_postgres_table_freeze_age_xids"))}},
 		"server", "database", "schema", "table").alert("PostgresTransactionIdsRunOut").to(toTable)

@@ -2,7 +2,8 @@ package main
 
 // redis is the page of the Redis servers.
 func redis(rules map[string]rule) *board {
-	b := begin(rules, "upkeep-redis", "Redis", "Redis servers: memory, keys, commands, persistence, replication.", caches,
+	b := begin(rules, "upkeep-redis", "Redis", "Redis servers: memory, keys, commands, persistence, replication.",
+		caches,
 		choice("redis", "Server", itself, "upkeep_redis_up", "server"))
 	b.restarts(caches, "upkeep_redis_start_timestamp_seconds")
 	redisNow(b)
@@ -48,14 +49,16 @@ func redisMemory(b *board) {
 		line{caches.of("upkeep_redis_memory_max_bytes"), "{{server}} limit"}).runbook("RedisMemoryNearLimit")
 	b.graph(8, "Used share of maxmemory", "Servers without a limit are not shown.", "percentunit",
 		line{caches.of("upkeep_redis_memory_used_ratio"), "{{server}}"}).share().alert("RedisMemoryNearLimit")
-	b.graph(8, "Fragmentation ratio", "Bytes that the allocator holds active for each byte allocated. Large on a small "+
+	b.graph(8, "Fragmentation ratio", "Bytes that the allocator holds active for each byte allocated. Large on a "+
+		"small "+
 		"server, where it is no harm: read it with the bytes.", "short",
 		line{caches.of("upkeep_redis_memory_fragmentation_ratio"), "{{server}}"}).alert("RedisFragmented")
 	b.graph(8, "Fragmentation", "Bytes active and not allocated, and retained with nothing active in them.", "bytes",
 		line{caches.of("upkeep_redis_memory_fragmentation_bytes"), "{{server}} fragmentation"},
 		line{caches.of("upkeep_redis_memory_retained_bytes"), "{{server}} retained"}).alert("RedisMemoryRetained")
 	b.graph(8, "Hit ratio", "Share of reads that find their key.", "percentunit",
-		line{hitRatio(caches.rate("upkeep_redis_keyspace_hits_total"), caches.rate("upkeep_redis_keyspace_misses_total"),
+		line{hitRatio(caches.rate("upkeep_redis_keyspace_hits_total"),
+			caches.rate("upkeep_redis_keyspace_misses_total"),
 			"server"), "{{server}}"}).share()
 	b.graph(8, "Evictions and expirations", "Keys a second: evicted since maxmemory was reached, and expired.", "ops",
 		line{caches.rate("upkeep_redis_evicted_keys_total"), "{{server}} evicted"},
@@ -100,7 +103,8 @@ func redisPersistence(b *board) {
 		line{caches.of("upkeep_redis_snapshot_age_seconds"), "{{server}}"}).alert("RedisSnapshotOld")
 	b.graph(8, "Changes since the snapshot", "What a crash would lose without an append-only file.", "short",
 		line{caches.of("upkeep_redis_snapshot_changes"), "{{server}}"}).runbook("RedisSnapshotOld")
-	b.states(8, "Last snapshot and append-only file", "Whether the last write succeeded.", [2]string{"succeeded", "failed"},
+	b.states(8, "Last snapshot and append-only file", "Whether the last write succeeded.", [2]string{"succeeded",
+		"failed"},
 		line{caches.of("upkeep_redis_snapshot_ok"), "{{server}} snapshot"},
 		line{caches.of("upkeep_redis_aof_ok"), "{{server}} append-only file"}).runbook("RedisSnapshotFailed").
 		runbook("RedisAppendFileFailing")

@@ -22,7 +22,7 @@ index, statement, container or policy. Limits that are drawn are those of the al
 **Marks.** "Runs that acted" marks each graph where a run changed something on the servers that are chosen, with its number.
 "Restarts" marks when a server was started.
 
-**Variables.** Each has All. Two upkeeps in one Prometheus are told apart by Job, replicas of one by Instance: what several
+**Variables.** Each has All. Job distinguishes two upkeeps in one Prometheus, Instance the replicas of one: what several
 report of the same target is shown once. Users whose statements are left out of the lists are a regular expression: upkeep's own
 by default; empty it to see all.
 

@@ -51,7 +51,8 @@ const (
 func effect(b *board) {
 	resolved := inStore(policyRuns, outcomes(remediate.Resolved))
 	b.row("Results in the selected range")
-	b.stat("Resolved", "Share of the acting runs after which the problem was gone, by the metric and by the alert's own "+
+	b.stat("Resolved", "Share of the acting runs after which the problem was gone, by the metric and by the "+
+		"alert's own "+
 		"expression.", "percentunit", "no runs",
 		"sum("+resolved+") / (sum("+inStore(policyRuns, judged())+") > 0)").page("Policies", "/")
 	b.stat("Time to resolve", "From the request to the resolution, on average.", "s", "no runs",
@@ -68,15 +69,18 @@ func effect(b *board) {
 		"max("+itself.of("upkeep_replicas")+")")
 	b.table(12, "Runs by outcome", "Final states of the runs of each policy.",
 		[]column{{"runs", "short", inStore(policyRuns) + " > 0"}}, "policy", "action", "outcome").to(toPolicy)
-	b.table(12, "Policies", "Of the runs of each policy: share that resolved the incident, how many changed something, "+
+	b.table(12, "Policies", "Of the runs of each policy: share that resolved the incident, how many changed "+
+		"something, "+
 		"mean time from the request to the resolution, and how many incidents came back within a day.",
 		[]column{
-			{"resolved", "percentunit", perPolicy + resolved + ") / (" + perPolicy + inStore(policyRuns, judged()) + ") > 0)"},
+			{"resolved", "percentunit", perPolicy + resolved + ") / (" + perPolicy + inStore(policyRuns, judged()) +
+				") > 0)"},
 			{"acted", "short", perPolicy + inStore("upkeep_policy_acted_total") + ") > 0"},
 			{"time", "s", perPolicy + inStore(resolving) + ") / (" + perPolicy + resolved + ") > 0)"},
 			{"came back", "short", perPolicy + inStore("upkeep_policy_came_back_total") + ") > 0"},
 		}, "policy", "action").to(toPolicy)
-	b.table(24, "Last runs that acted", "The last run of each action on each server that changed something. Its number "+
+	b.table(24, "Last runs that acted", "The last run of each action on each server that changed something. Its "+
+		"number "+
 		"leads to the run.", []column{{"ago", "s", "time() - " + itself.of("upkeep_run_acted_timestamp_seconds")}},
 		"action", "server", "run").run().smallest().high(6)
 }
@@ -127,7 +131,8 @@ func inAndOut(b *board) {
 	b.stat("Dead letters", "Payloads that could not be parsed: upkeep inbox lists them.", "short", "0",
 		zero("max("+itself.of("upkeep_inbox_dead_letters")+")")).any("UpkeepDeadLetters").high(8)
 	b.stat("Journal", "Whether every entry was unchanged when the process started.", "short", "not known",
-		"min("+itself.raw("upkeep_journal_intact")+")").words("intact", "changed").below1("UpkeepJournalChanged").high(8)
+		"min("+itself.raw("upkeep_journal_intact")+")").words("intact",
+		"changed").below1("UpkeepJournalChanged").high(8)
 }
 
 func backedUp(b *board) {
@@ -136,7 +141,8 @@ func backedUp(b *board) {
 		[]column{{"age", "s", "time() - " + backups.of("upkeep_backup_last_timestamp_seconds")}}, "server", "stanza").
 		alert("BackupOld")
 	b.table(8, "Since a backup was restored", "Backups that were never restored are not shown.",
-		[]column{{"age", "s", "time() - " + backups.of("upkeep_backup_verified_timestamp_seconds")}}, "server", "stanza").
+		[]column{{"age", "s", "time() - " + backups.of("upkeep_backup_verified_timestamp_seconds")}}, "server",
+		"stanza").
 		runbook("BackupUnverified")
 	b.states(8, "Newest backup", "Whether it looks valid without a restore.", [2]string{"looks valid", "doubtful"},
 		line{backups.of("upkeep_backup_last_ok"), "{{server}} {{stanza}}"}).runbook("BackupDoubtful")

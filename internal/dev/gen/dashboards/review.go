@@ -4,9 +4,11 @@ import "github.com/ai-micro-service/upkeep/remediate"
 
 // review is the page for the monthly review: the selected range beside the one before it.
 func review(rules map[string]rule) *board {
-	b := begin(rules, "upkeep-review", "monthly review", "The selected range, a month by default, beside the one before: "+
-		"availability, latency, statements, growth, runs, open decisions. upkeep must have run, and Prometheus have kept "+
-		"its samples, for both.", servers,
+	b := begin(rules, "upkeep-review", "monthly review",
+		"The selected range, a month by default, beside the one before: "+
+			"availability, latency, statements, growth, runs, open decisions. upkeep must have run, and Prometheus "+
+			"have kept "+
+			"its samples, for both.", servers,
 		append(postgresChoices(),
 			choice("redis", "Redis", itself, "upkeep_redis_up", "server"),
 			choice("probe", "Probe", itself, "upkeep_probe_healthy", "server"),
@@ -35,7 +37,8 @@ func reviewCoverage(b *board) {
 		became(remediate.Failed, remediate.Unresolved)).from(1, "orange").page("Runs", "/")
 	b.stat("Oldest backup", "Age of the newest backup, of the server for which it is oldest.", "s", "no backups known",
 		"max(time() - "+itself.of("upkeep_backup_last_timestamp_seconds")+")").alert("BackupOld")
-	b.stat("Oldest restore", "Since a backup was last restored and found good, of the server for which that is longest.",
+	b.stat("Oldest restore", "Since a backup was last restored and found good, of the server for which that is "+
+		"longest.",
 		"s", "never", "max(time() - "+itself.of("upkeep_backup_verified_timestamp_seconds")+")").
 		runbook("BackupUnverified")
 }
@@ -54,7 +57,8 @@ func reviewServices(b *board) {
 	b.row("Services")
 	b.table(8, "Availability", "Share of the probes that were answered as expected.", []column{
 		{"available", "percentunit", once("avg_over_time(" + probes.raw("upkeep_probe_healthy") + "[$__range])")},
-		{"before", "percentunit", once("avg_over_time(" + probes.raw("upkeep_probe_healthy") + "[$__range] offset $__range)")},
+		{"before", "percentunit", once("avg_over_time(" + probes.raw("upkeep_probe_healthy") +
+			"[$__range] offset $__range)")},
 	}, "server").runbook("ServiceUnhealthy").smallest().to(toProbe)
 	b.table(8, "API latency p95", "Of scraped services, over the whole range.",
 		[]column{{"p95", "s", p95("")}, {"before", "s", p95(before)}}, "job").showing("job").alert("ApiLatencyHigh")
@@ -83,7 +87,8 @@ func reviewDatabases(b *board) {
 	}, "query", "server", "database", "user", "queryid").to(toStatement)
 	b.table(24, "Ten most changed statements", "By the difference of their total execution time to the range before; "+
 		"new ones included.", []column{
-		{"change", "s", named(top("10", "abs("+seconds(s.grown)+" - ("+seconds(s.before)+" or 0 * "+seconds(s.grown)+"))"))},
+		{"change", "s", named(top("10",
+			"abs("+seconds(s.grown)+" - ("+seconds(s.before)+" or 0 * "+seconds(s.grown)+"))"))},
 	}, "query", "server", "database", "user", "queryid").to(toStatement)
 	hits, misses := "upkeep_redis_keyspace_hits_total", "upkeep_redis_keyspace_misses_total"
 	b.table(8, "Redis hit ratio", "Share of reads that found their key.", []column{
@@ -101,7 +106,8 @@ func reviewDatabases(b *board) {
 	}, "server", "database").runbook("PostgresTableBloat").to(toDatabase)
 	b.table(8, "Indexes to decide on", "Bytes of indexes that no query uses, or that another one covers.", []column{
 		{"unused", "bytes", "sum by (server, database) (" + databases.of("upkeep_postgres_index_unused_bytes") + ")"},
-		{"duplicate", "bytes", "sum by (server, database) (" + databases.of("upkeep_postgres_index_duplicate_bytes") + ")"},
+		{"duplicate", "bytes", "sum by (server, database) (" +
+			databases.of("upkeep_postgres_index_duplicate_bytes") + ")"},
 	}, "server", "database").runbook("PostgresIndexUnused").to(toDatabase)
 }
 

@@ -157,7 +157,7 @@ func defectsOfBoards() []defect {
 			b.first("stat").Options["reduceOptions"] = map[string]any{"calc": []string{"last"}}
 		}, "reduceOptions"},
 		{"strict", "a missing option", func(b *board) { delete(b.first("stat").Options, "graphMode") }, "graphMode"},
-		{"strict", "a value that is none of the enumeration",
+		{"strict", "a value outside the enumeration",
 			func(b *board) { b.first("stat").Options["colorMode"] = 7 }, "colorMode"},
 		{"strict", "a link without its type", func(b *board) { b.Links[0].Tags = nil }, "tags"},
 	}

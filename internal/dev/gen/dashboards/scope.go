@@ -100,10 +100,11 @@ type target string
 
 // What links lead to.
 const (
-	toServer    target = "upkeep-postgres-server Server postgres=server"
-	toDatabase  target = "upkeep-postgres-database Database postgres=server database=database"
-	toTable     target = "upkeep-postgres-table Table postgres=server database=database schema=schema table=table"
-	toIndex     target = "upkeep-postgres-index Index postgres=server database=database schema=schema table=table index=index"
+	toServer   target = "upkeep-postgres-server Server postgres=server"
+	toDatabase target = "upkeep-postgres-database Database postgres=server database=database"
+	toTable    target = "upkeep-postgres-table Table postgres=server database=database schema=schema table=table"
+	toIndex    target = "upkeep-postgres-index Index postgres=server database=database schema=schema table=table " +
+		"index=index"
 	toStatement target = "upkeep-postgres-statement Statement postgres=server database=database queryid=queryid"
 	toRedis     target = "upkeep-redis Redis redis=server"
 	toEngine    target = "upkeep-docker Engine engine=server"

@@ -53,7 +53,8 @@ func serverSessions(b *board) {
 		[]column{{"blocked", "short", servers.of("upkeep_postgres_blocking_sessions_blocked")},
 			{"longest wait", "s", servers.of("upkeep_postgres_blocking_longest_wait_seconds")}},
 		"server", "database", "user", "application", "state").runbook("PostgresSessionsBlocked")
-	b.table(12, "Maintenance under way", "VACUUM, ANALYZE, CREATE INDEX and the like: progress within the current phase.",
+	b.table(12, "Maintenance under way", "VACUUM, ANALYZE, CREATE INDEX and the like: progress within the current "+
+		"phase.",
 		[]column{{"done", "percentunit", servers.of("upkeep_postgres_progress_ratio")}},
 		"server", "database", "schema", "table", "command", "phase").to(toTable)
 }
@@ -78,7 +79,8 @@ func serverLog(b *board) {
 		line{servers.of("upkeep_postgres_standby_lag_bytes"), "{{server}} {{standby}}"},
 		line{servers.of("upkeep_postgres_replay_lag_bytes"), "{{server}} by its own count"}).
 		runbook("PostgresReplicaBehind")
-	b.states(8, "Streaming", "Of a standby: whether it receives from its primary.", [2]string{"streams", "disconnected"},
+	b.states(8, "Streaming", "Of a standby: whether it receives from its primary.", [2]string{"streams",
+		"disconnected"},
 		line{servers.of("upkeep_postgres_receiver_streaming"), "{{server}}"}).runbook("PostgresReplicaDisconnected")
 	b.states(8, "Slots", "Whether a consumer is connected.", [2]string{"active", "not active"},
 		line{servers.of("upkeep_postgres_slot_active"), "{{server}} {{slot}}"}).runbook("PostgresSlotKeepsLog")
@@ -96,7 +98,8 @@ func serverUpkeep(b *board) {
 			{"multixact age", "short", servers.of("upkeep_postgres_database_multixact_age")}},
 		"server", "database").runbook("PostgresTransactionIdsRunOut").to(toDatabase)
 	b.table(12, "Longest since a vacuum", "Tables that were never vacuumed are not shown.",
-		[]column{{"age", "s", top("20", "time() - "+servers.of("upkeep_postgres_table_last_vacuum_timestamp_seconds"))}},
+		[]column{{"age", "s", top("20",
+			"time() - "+servers.of("upkeep_postgres_table_last_vacuum_timestamp_seconds"))}},
 		"server", "database", "schema", "table").runbook("PostgresDeadRows").to(toTable)
 	b.table(12, "Settings", "Those without a unit; 1 is on and 0 is off.",
 		[]column{{"value", "short", servers.of("upkeep_postgres_setting")}}, "server", "name").
