@@ -17,7 +17,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 )
 
-var drawn = flag.String("panels.draw", "", //nolint:gochecknoglobals // a flag of the tests
+//nolint:gochecknoglobals // a flag of the tests
+var drawn = flag.String("panels.draw", "",
 	"folder for a page of each board, to look at in a browser: a likeness, not what Grafana draws")
 
 // Boards can be drawn: each panel has something to show. With -panels.draw the pages are kept.

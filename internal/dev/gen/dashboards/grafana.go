@@ -196,3 +196,9 @@ type board struct {
 	rules   map[string]rule
 	x, y, h int
 }
+
+// A file is a board with its name in the folder dashboards.
+type file struct {
+	*board
+	file string
+}

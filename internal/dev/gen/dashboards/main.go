@@ -33,12 +33,6 @@ func main() {
 	}
 }
 
-// A file is a board with its name in the folder dashboards.
-type file struct {
-	*board
-	file string
-}
-
 // all returns the boards in the order in which people read them.
 func all() ([]file, error) {
 	parsed, err := alerts.Parse(alerts.Files())

@@ -35,12 +35,7 @@ func begin(rules map[string]rule, uid, title, description string, acted scope, c
 	return b
 }
 
-const (
-	consoleQuery = `label_values(upkeep_build_info{job=~"$job",instance=~"$instance"}, url)`
-
-	// runPath is where the console serves a run.
-	runPath = "/api/upkeep/v1/runs/"
-)
+const consoleQuery = `label_values(upkeep_build_info{job=~"$job",instance=~"$instance"}, url)`
 
 // runsThatActed has a value for as long as a step of the graph, and one scrape, after a run acted.
 func runsThatActed(s scope) string {

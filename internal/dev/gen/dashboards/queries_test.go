@@ -19,7 +19,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-var ( //nolint:gochecknoglobals // flags of the tests
+//nolint:gochecknoglobals // flags of the tests
+var (
 	allQuestions = flag.Bool("panels.all", false, "ask every question, and not a sample")
 	panelSeed    = flag.Uint64("panels.seed", 1, "which sample of the questions is asked")
 )

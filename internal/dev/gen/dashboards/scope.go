@@ -133,3 +133,6 @@ func console(title, path string) link {
 	return link{Title: title, Type: "link", Icon: "external link", URL: "${console:raw}" + path, Tags: []string{},
 		TargetBlank: true}
 }
+
+// runPath is where the console serves a run.
+const runPath = "/api/upkeep/v1/runs/"
