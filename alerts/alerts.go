@@ -39,9 +39,10 @@ func Parse(in fs.FS) (all []Rule, err error) {
 
 // A Recorded is one recording rule: what is dear to ask, under a name of its own.
 type Recorded struct {
-	Name   string            `yaml:"record"`
-	Expr   string            `yaml:"expr"`
-	Labels map[string]string `yaml:"labels"`
+	Name     string            `yaml:"record"`
+	Expr     string            `yaml:"expr"`
+	Labels   map[string]string `yaml:"labels"`
+	Interval string            `yaml:"-"` // of its group; empty: the server's
 }
 
 // Recording returns the recording rules of all rule files, in their order.
@@ -62,7 +63,8 @@ func read(in fs.FS) (all []Rule, recorded []Recorded, err error) {
 		}
 		var content struct {
 			Groups []struct {
-				Rules []struct {
+				Interval string `yaml:"interval"`
+				Rules    []struct {
 					Rule     `yaml:",inline"`
 					Recorded string `yaml:"record"`
 				} `yaml:"rules"`
@@ -74,7 +76,7 @@ func read(in fs.FS) (all []Rule, recorded []Recorded, err error) {
 		for _, g := range content.Groups {
 			for _, r := range g.Rules {
 				if r.Recorded != "" {
-					recorded = append(recorded, Recorded{r.Recorded, r.Expr, r.Labels})
+					recorded = append(recorded, Recorded{r.Recorded, r.Expr, r.Labels, g.Interval})
 					continue
 				}
 				r.File = name

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -240,43 +241,62 @@ func (f *filled) scraped() {
 	}
 }
 
-// recorded adds what the rules record: series with the labels that each gives at the end of the data, in
-// the order of the files, since some read others.
+// recorded adds what the rules record: series with the labels that each gives at the end of the data. Some read
+// others, also of groups that come later.
 func (f *filled) recorded(t testing.TB) {
 	t.Helper()
 	rules, err := alerts.Recording(alerts.Files())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := engine()
-	for _, r := range rules {
-		v, err := one(context.Background(), e, f, r.Expr, filledEnd().Truncate(time.Hour))
-		if err == nil && len(v) == 0 { // what reads the daily values has an answer at midnight
-			v, err = one(context.Background(), e, f, r.Expr, filledEnd().Truncate(24*time.Hour))
-		}
-		if err != nil || len(v) == 0 {
-			t.Fatalf("the rule of %s records %d series on what is filled: %v\n%s", r.Name, len(v), err, r.Expr)
-		}
-		every := f.scrape
-		switch {
-		case strings.HasSuffix(r.Name, "_day") || strings.HasSuffix(r.Name, ":day"):
-			every = 24 * time.Hour
-		case is(r.Name, "upkeep:capacity") || strings.HasSuffix(r.Name, "30d"):
-			every = time.Hour
-		}
-		for _, s := range v {
-			b := labels.NewBuilder(s.Metric)
-			b.Set(labels.MetricName, r.Name)
-			for name, value := range r.Labels {
-				b.Set(name, value)
+	for e := engine(); len(rules) > 0; {
+		var later []alerts.Recorded
+		for _, r := range rules {
+			v, err := one(context.Background(), e, f, r.Expr, filledEnd().Truncate(time.Hour))
+			if err == nil && len(v) == 0 { // what reads the daily values has an answer at midnight
+				v, err = one(context.Background(), e, f, r.Expr, filledEnd().Truncate(24*time.Hour))
 			}
-			value := waving(s.F, 0.01)
-			if strings.Contains(r.Name, "_used") {
-				value = growing(s.F, 0.01)
+			if err != nil {
+				t.Fatalf("%s: %v", r.Name, err)
 			}
-			f.add(b.Labels(), every, value)
+			if len(v) == 0 {
+				later = append(later, r)
+			}
+			for _, s := range v {
+				f.record(t, r, s)
+			}
 		}
+		if len(later) == len(rules) {
+			t.Fatalf("the rule of %s records nothing on what is filled:\n%s", later[0].Name, later[0].Expr)
+		}
+		rules = later
 	}
+}
+
+// record adds a series of a rule.
+func (f *filled) record(t testing.TB, r alerts.Recorded, s promql.Sample) {
+	t.Helper()
+	every := f.scrape
+	if r.Interval != "" {
+		d, err := model.ParseDuration(r.Interval)
+		if err != nil {
+			t.Fatal(err)
+		}
+		every = max(every, time.Duration(d))
+	}
+	if strings.HasSuffix(r.Name, "_day") || strings.HasSuffix(r.Name, ":day") { // of a rule with a sample a day
+		every = 24 * time.Hour
+	}
+	b := labels.NewBuilder(s.Metric)
+	b.Set(labels.MetricName, r.Name)
+	for name, value := range r.Labels {
+		b.Set(name, value)
+	}
+	value := waving(s.F, 0.01)
+	if strings.Contains(r.Name, "_used") {
+		value = growing(s.F, 0.01)
+	}
+	f.add(b.Labels(), every, value)
 }
 
 func TestFilledHasEveryMetricAndRule(t *testing.T) {
