@@ -68,10 +68,12 @@ func TestBy(t *testing.T) {
 // users are known by one password each, which is slow to compare.
 type users map[string]string
 
-func (u users) Known(name, password string, allow func() error) (bool, error) {
-	if err := allow(); err != nil {
+func (u users) Known(name, password string, turn func() (func(), error)) (bool, error) {
+	done, err := turn()
+	if err != nil {
 		return false, err
 	}
+	defer done()
 	return password != "" && u[name] == password, nil
 }
 

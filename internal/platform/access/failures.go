@@ -1,6 +1,7 @@
 package access
 
 import (
+	"container/list"
 	"sync"
 	"time"
 
@@ -11,31 +12,41 @@ const (
 	// A person mistypes a few times; a program that guesses has one try a second.
 	tries    = 5
 	eachTry  = time.Second
-	tracked  = 1000 // addresses; with more all begin anew
+	tracked  = 4096 // clients; beyond them the one goes that has tried nothing for the longest time
 	eachLine = time.Second
 )
 
-// failures slows down the passwords that come from one address, and the lines in the log.
+// failures slows down the passwords that come from one client, and the lines in the log.
 type failures struct {
-	mu   sync.Mutex
-	of   map[string]*rate.Limiter
-	last time.Time // when a line was written
-	held int       // failures since
+	mu     sync.Mutex
+	of     map[string]*list.Element
+	recent list.List // of *client, the last one to try first
+	last   time.Time // when a line was written
+	held   int       // failures since
 }
 
-// allow reports whether another password of an address may be tried.
-func (f *failures) allow(address string, now time.Time) bool {
+type client struct {
+	key   string
+	tries *rate.Limiter
+}
+
+// allow reports whether another password of a client may be tried.
+func (f *failures) allow(key string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := f.of[address]
-	if l == nil {
-		if f.of == nil || len(f.of) >= tracked {
-			f.of = make(map[string]*rate.Limiter)
+	e := f.of[key]
+	if e == nil {
+		if f.of == nil {
+			f.of = make(map[string]*list.Element)
 		}
-		l = rate.NewLimiter(rate.Every(eachTry), tries)
-		f.of[address] = l
+		if oldest := f.recent.Back(); len(f.of) >= tracked {
+			delete(f.of, f.recent.Remove(oldest).(*client).key)
+		}
+		e = f.recent.PushFront(&client{key, rate.NewLimiter(rate.Every(eachTry), tries)})
+		f.of[key] = e
 	}
-	return l.AllowN(now, 1)
+	f.recent.MoveToFront(e)
+	return e.Value.(*client).tries.AllowN(now, 1)
 }
 
 // line returns how many failures a line in the log is about; 0: none is written now.

@@ -31,24 +31,39 @@ func (g *Guard) Identify(r *http.Request) (id Identity, ok bool, err error) {
 	return g.Login(r, name, password)
 }
 
-// Login returns the identity of a user with the right password.
+// Login returns the identity of a user with the right password. A wrong one takes as long as the caller
+// makes it: see Wrong.
 func (g *Guard) Login(r *http.Request, name, password string) (id Identity, ok bool, err error) {
 	if g.config.Users == nil {
 		return id, false, g.fail(r, ByUser, name)
 	}
-	ok, err = g.config.Users.Known(name, password, func() error {
-		if !g.failures.allow(address(r), g.config.Now()) {
-			return ErrSlow
+	var beside bool // the tries of the client are used up, and those of the user from there are not
+	ok, err = g.config.Users.Known(name, password, func() (done func(), err error) {
+		from := Network(r)
+		if !g.failures.allow(from, g.config.Now()) {
+			_, there := g.config.Users.Stamp(name)
+			if from += " " + name; !there || !g.failures.allow(from, g.config.Now()) {
+				return nil, ErrSlow
+			}
+			beside = true
 		}
-		return nil
+		done, free := g.hashing.Enter(r.Context(), from)
+		if !free {
+			return nil, ErrBusy
+		}
+		return done, nil
 	})
 	switch {
-	case err != nil:
+	case err != nil && !beside:
 		return id, false, err
 	case !ok:
-		return id, false, g.fail(r, ByUser, name)
+		err = g.fail(r, ByUser, name)
+		if beside { // the answer does not say that the user exists
+			err = ErrSlow
+		}
+		return id, false, err
 	}
-	return Identity{ByUser, name, g.config.Roles[name]}, true, nil
+	return Identity{ByUser, name, g.role(name)}, true, nil
 }
 
 // token finds the token that was shown. Each takes the same time.
@@ -75,17 +90,24 @@ func (g *Guard) token(shown string) (id Identity, ok bool, err error) {
 	return id, false, err
 }
 
-// address is where a request comes from, without the port. An IPv6 network of one client has as many
-// addresses as it likes: it counts as one.
-func address(r *http.Request) string {
+// Network is where a request comes from, without the port. A client has as many addresses of its own IPv6
+// network, and of the network of this machine, as it likes: each is one.
+func Network(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
-		if network, err := ip.WithZone("").Prefix(64); err == nil {
-			return network.String()
-		}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
 	}
-	return host
+	ip = ip.Unmap().WithZone("")
+	bits := ip.BitLen()
+	switch {
+	case ip.IsLoopback():
+		return "loopback"
+	case ip.Is6():
+		bits = 64
+	}
+	return netip.PrefixFrom(ip, bits).Masked().String()
 }

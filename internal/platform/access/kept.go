@@ -6,33 +6,6 @@ import (
 	"time"
 )
 
-// sessions are those that were ended by a logout. A restart forgets them; they end by themselves.
-type sessions struct {
-	mu    sync.Mutex
-	ended map[string]time.Time // until when they would have lasted
-}
-
-func (s *sessions) over(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ended := s.ended[id]
-	return ended
-}
-
-func (s *sessions) end(id string, until, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended == nil {
-		s.ended = make(map[string]time.Time)
-	}
-	for old, end := range s.ended {
-		if end.Before(now) {
-			delete(s.ended, old)
-		}
-	}
-	s.ended[id] = until
-}
-
 // links are the one-time links that were made and not used.
 type links struct {
 	mu  sync.Mutex

@@ -32,7 +32,7 @@ type ticket struct {
 	Name  string `json:"name"`
 	Stamp []byte `json:"stamp"` // of the password or token: a changed one ends the session
 	Until int64  `json:"until"`
-	ID    string `json:"id"` // ended by a logout
+	ID    string `json:"id"` // of what a logout ends
 }
 
 // session returns the identity of the session in a request's cookie.
@@ -71,11 +71,16 @@ func (g *Guard) ticket(r *http.Request) (*ticket, error) {
 	if plain, err := base64.RawURLEncoding.Strict().DecodeString(text); err != nil || json.Unmarshal(plain, &t) != nil {
 		return nil, nil
 	}
-	if !g.config.Now().Before(time.Unix(t.Until, 0)) || g.sessions.over(t.ID) {
+	if !g.config.Now().Before(time.Unix(t.Until, 0)) {
 		return nil, nil
+	}
+	if over, err := g.sessions.over(r.Context(), &t, g.config.Now()); over || err != nil {
+		return nil, err
 	}
 	return &t, nil
 }
+
+func (t *ticket) identity() string { return Identity{Kind: t.Kind, Name: t.Name}.String() }
 
 func sign(key []byte, text string) []byte {
 	h := hmac.New(sha256.New, key)
@@ -90,7 +95,7 @@ func (g *Guard) current(kind Kind, name string) (stamp []byte, role Role, there 
 		if g.config.Users != nil {
 			stamp, there = g.config.Users.Stamp(name)
 		}
-		return stamp, g.config.Roles[name], there
+		return stamp, g.role(name), there
 	case ByToken:
 		for _, t := range g.tokens {
 			if t.Name != name {
@@ -130,13 +135,16 @@ func (g *Guard) Begin(w http.ResponseWriter, id Identity, secure bool) error {
 	return nil
 }
 
-// End ends the session of a request, for every holder of its cookie.
-func (g *Guard) End(w http.ResponseWriter, r *http.Request, secure bool) {
-	if t, err := g.ticket(r); err == nil && t != nil {
-		g.sessions.end(t.ID, time.Unix(t.Until, 0), g.config.Now())
+// End ends the session of a request, for every holder of its cookie. With an error it has ended until a
+// restart, in this process.
+func (g *Guard) End(w http.ResponseWriter, r *http.Request, secure bool) error {
+	t, err := g.ticket(r)
+	if err == nil && t != nil {
+		err = g.sessions.end(r.Context(), t, g.config.Now())
 	}
 	http.SetCookie(w, &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, Secure: secure,
 		SameSite: http.SameSiteStrictMode, MaxAge: -1})
+	return err
 }
 
 // Once returns the code of a link by which a person logs in once, as an identity.

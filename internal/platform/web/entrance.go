@@ -58,6 +58,10 @@ func (e *Entrance) Mount(r *gin.Engine, routes []Route) {
 	cross := http.NewCrossOriginProtection()
 	r.Use(func(g *gin.Context) {
 		headers(g)
+		if !ends(g.Writer, g.Request) {
+			Refuse(g, http.StatusBadRequest, "the request has both a Content-Length and a Transfer-Encoding")
+			return
+		}
 		route, known := table[g.Request.Method+" "+g.FullPath()]
 		if status, why := e.comesFrom(g, cross, route); status != 0 {
 			Refuse(g, status, why)
@@ -180,21 +184,27 @@ func (e *Entrance) enter(g *gin.Context, pools *pools, route Route, known bool) 
 	if route.Apart {
 		return done, true
 	}
+	began := time.Now()
 	id, login, err := e.Guard.Identify(g.Request)
+	client := access.Network(g.Request)
 	if login {
 		g.Set(identityKey, id)
+		client = id.String()
 		if e.Conns != nil && id.Role != access.None {
 			e.Conns.Hold(g.Request)
 		}
 	}
 	pool := route.Pool
 	switch {
+	case err != nil:
+		pool = guesses()
+	case route.Open && pool.Size > 0: // strangers are meant
 	case !login || id.Role == access.None:
 		pool = strangers()
 	case pool.Size == 0:
 		pool = readers()
 	}
-	free, inside := pools.enter(g.Request.Context(), pool)
+	free, inside := pools.enter(g.Request.Context(), pool, client)
 	if !inside {
 		g.Header("Retry-After", "1")
 		Refuse(g, http.StatusServiceUnavailable, "too many requests at once; try again")
@@ -202,7 +212,7 @@ func (e *Entrance) enter(g *gin.Context, pools *pools, route Route, known bool) 
 	}
 	switch {
 	case err != nil:
-		e.wrong(g, route, err)
+		e.wrong(g, route, began, err)
 	case route.Open || route.Proof != "" && (!login || !route.Grants(id.Role)):
 		return free, true
 	case !login:
@@ -222,16 +232,26 @@ func (e *Entrance) enter(g *gin.Context, pools *pools, route Route, known bool) 
 // wrongWait is how long the answer to a wrong token or password takes at least.
 const wrongWait = 300 * time.Millisecond
 
-func (e *Entrance) wrong(g *gin.Context, route Route, err error) {
+// Wrong waits until the answer to a wrong password may be given, which takes the same time whether the
+// password was looked at or not: nothing is learnt about the user.
+func Wrong(ctx context.Context, began time.Time) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Until(began.Add(wrongWait))):
+	}
+}
+
+func (e *Entrance) wrong(g *gin.Context, route Route, began time.Time, err error) {
 	switch {
+	case errors.Is(err, access.ErrBusy):
+		g.Header("Retry-After", "1")
+		Refuse(g, http.StatusServiceUnavailable, err.Error())
 	case errors.Is(err, access.ErrSlow):
+		Wrong(g.Request.Context(), began)
 		g.Header("Retry-After", "1")
 		Refuse(g, http.StatusTooManyRequests, err.Error())
 	case errors.Is(err, access.ErrWrong):
-		select {
-		case <-g.Request.Context().Done():
-		case <-time.After(wrongWait):
-		}
+		Wrong(g.Request.Context(), began)
 		e.challenge(g)
 		route.refuse(g, http.StatusUnauthorized, err.Error())
 	default:

@@ -3,39 +3,32 @@ package web
 import (
 	"context"
 	"sync"
-	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
 )
 
 // pools hold the places of requests, by the names of the pools.
 type pools struct {
 	mu  sync.Mutex
-	all map[string]chan struct{}
+	all map[string]*access.Places
 }
 
-func newPools() *pools { return &pools{all: make(map[string]chan struct{})} }
+func newPools() *pools { return &pools{all: make(map[string]*access.Places)} }
 
-// enter waits for a place, and returns what gives it back.
-func (p *pools) enter(ctx context.Context, of Pool) (free func(), ok bool) {
+// A queue is this much longer than its pool, within bounds.
+const (
+	leastQueue = 32
+	mostQueue  = 512
+)
+
+// enter waits for a place, in turn with other clients, and returns what gives it back.
+func (p *pools) enter(ctx context.Context, of Pool, client string) (free func(), ok bool) {
 	p.mu.Lock()
 	places := p.all[of.Name]
 	if places == nil {
-		places = make(chan struct{}, of.Size)
+		places = &access.Places{Size: of.Size, Waiting: min(mostQueue, max(leastQueue, 4*of.Size)), Wait: of.Wait}
 		p.all[of.Name] = places
 	}
 	p.mu.Unlock()
-	free = func() { <-places }
-	select {
-	case places <- struct{}{}:
-		return free, true
-	default:
-	}
-	late := time.NewTimer(of.Wait)
-	defer late.Stop()
-	select {
-	case places <- struct{}{}:
-		return free, true
-	case <-late.C:
-	case <-ctx.Done():
-	}
-	return func() {}, false
+	return places.Enter(ctx, client)
 }

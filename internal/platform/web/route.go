@@ -25,7 +25,7 @@ type Route struct {
 	Page  bool          // for people: other sites may link to it, and it asks strangers to log in
 	Body  int64         // how many bytes a body may have; defaultBody where 0
 	Time  time.Duration // how long an answer may take; defaultTime where 0
-	Pool  Pool          // which requests at once share a bound
+	Pool  Pool          // which requests at once share a bound; of an open route, those of strangers too
 	Apart bool          // no bound of strangers counts: health is asked for while they are many
 
 	// Refused is called with the reason where a login is missing or its role is too small; may be nil.
@@ -41,9 +41,14 @@ type Pool struct {
 	Wait time.Duration // for a place in it
 }
 
-// The pools. What strangers ask for has one of its own, whatever the route.
+// The pools. What strangers ask for has one of its own, whatever the route, and so has what shows a wrong
+// token or password: its answer is slow.
 func readers() Pool   { return Pool{"read", 64, 5 * time.Second} }
 func strangers() Pool { return Pool{"strangers", 32, 2 * time.Second} }
+func guesses() Pool   { return Pool{"guess", 64, 0} }
+
+// Logins is the pool of the form with a password.
+func Logins() Pool { return Pool{"login", 32, 2 * time.Second} }
 
 // Changes is the pool of what people and programs request.
 func Changes() Pool { return Pool{"change", 64, 5 * time.Second} }

@@ -82,9 +82,9 @@ func (f *File) users() map[string]config.Secret {
 }
 
 // Known reports whether the password of a user is right. Where it was not right a moment ago,
-// allow is asked first: the hash is slow to compute.
-func (f *File) Known(name, password string, allow func() error) (bool, error) {
-	return f.known(f.users(), name, password, allow)
+// turn is asked first, and done is called afterwards: the hash is slow to compute.
+func (f *File) Known(name, password string, turn func() (done func(), err error)) (bool, error) {
+	return f.known(f.users(), name, password, turn)
 }
 
 // Stamp returns a value that changes with the password, and whether the user exists.
@@ -113,7 +113,8 @@ func unknown(users map[string]config.Secret) config.Secret {
 	return hash
 }
 
-func (p *passwords) known(users map[string]config.Secret, name, password string, allow func() error) (bool, error) {
+func (p *passwords) known(users map[string]config.Secret, name, password string,
+	turn func() (func(), error)) (bool, error) {
 	hash, there := users[name]
 	if !there {
 		hash = unknown(users)
@@ -125,12 +126,12 @@ func (p *passwords) known(users map[string]config.Secret, name, password string,
 	if right && there {
 		return true, nil
 	}
-	if err := allow(); err != nil {
+	done, err := turn()
+	if err != nil {
 		return false, err
 	}
-	p.one.Lock()
-	err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
-	p.one.Unlock()
+	err = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
+	done()
 	if err != nil || !there {
 		return false, nil
 	}

@@ -167,17 +167,18 @@ func tlsOf(c *web.Config, http2 bool) (*tls.Config, error) {
 	return t, nil
 }
 
-// Serve serves on l until the server is shut down, with TLS where the file has it.
-func (f *File) Serve(l net.Listener, server *http.Server) error {
+// Serve serves on l until the server is shut down, with TLS where the file has it; plain is what takes
+// connections without TLS.
+func (f *File) Serve(l, plain net.Listener, server *http.Server) error {
 	if f.path == "" {
-		return server.Serve(l)
+		return server.Serve(plain)
 	}
 	s, err := f.read()
 	if err != nil {
 		return err
 	}
 	if !s.config.TLSConfig.IsEnabled() {
-		return server.Serve(l)
+		return server.Serve(plain)
 	}
 	http2 := s.config.HTTPConfig.HTTP2
 	if !http2 {
@@ -204,7 +205,6 @@ func (f *File) Serve(l net.Listener, server *http.Server) error {
 
 // passwords remembers which are right: bcrypt is slow by design.
 type passwords struct {
-	one   sync.Mutex // held while a hash is computed, so that wrong passwords keep one processor busy at most
 	cache sync.Mutex
 	right map[[32]byte]bool // of name, password and hash
 }

@@ -82,7 +82,7 @@ func serveWith(t *testing.T, file string, log *slog.Logger) (address string) {
 	r.Any("/webhook/alertmanager", in)
 	server := &http.Server{Handler: r}
 	done := make(chan error, 1)
-	go func() { done <- f.Serve(l, server) }()
+	go func() { done <- f.Serve(l, l, server) }()
 	t.Cleanup(func() {
 		if err := server.Shutdown(context.Background()); err != nil {
 			t.Error(err)
@@ -128,10 +128,10 @@ func TestPasswords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := 0
+	asked, done := 0, 0
 	as := func(user, password string, allow error) bool {
 		t.Helper()
-		ok, err := f.Known(user, password, func() error { asked++; return allow })
+		ok, err := f.Known(user, password, func() (func(), error) { asked++; return func() { done++ }, allow })
 		if !errors.Is(err, allow) {
 			t.Errorf("%s: %v", user, err)
 		}
@@ -149,8 +149,8 @@ func TestPasswords(t *testing.T) {
 		{"ann", "right", true, 0}, // what was right a moment ago costs nothing
 		{"ann", "wrong", false, 1},
 	} {
-		asked = 0
-		if got := as(test.user, test.password, nil); got != test.known || asked != test.asked {
+		asked, done = 0, 0
+		if got := as(test.user, test.password, nil); got != test.known || asked != test.asked || done != asked {
 			t.Errorf("%s with %q: %v, asked %d times", test.user, test.password, got, asked)
 		}
 	}

@@ -37,12 +37,16 @@ func (a *App) openAccess(context.Context) error {
 	a.access = access.New(access.Config{
 		Tokens: append(c.Web.Access(), access.Token{Name: config.AdminTokenName, Role: access.Admin,
 			Read: func() (string, error) { return madeToken(file) }}),
-		Users: a.web, Roles: c.Web.Roles(),
+		Users: a.web, Roles: c.Web.Roles(), Notes: a.store,
 		Key:    func() ([]byte, error) { return a.signer.Key(sessionPurpose) },
 		Failed: func(kind access.Kind, _ string) { failed.WithLabelValues(string(kind)).Inc() },
 		Logger: a.component("access"),
 	})
 	return nil
+}
+
+func (a *App) prepareAccess(d *draft) (change, error) {
+	return change{use: func() { a.access.Grant(d.config.Web.Roles()) }}, nil
 }
 
 // sessionPurpose tells the key of sessions from those of other signatures.

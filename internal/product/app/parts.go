@@ -19,6 +19,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
@@ -38,7 +39,7 @@ func (a *App) list() []part {
 	return []part{
 		{open: a.openProcess},
 		{open: a.openStore},
-		{open: a.openAccess},
+		{open: a.openAccess, prepare: a.prepareAccess},
 		{prepare: a.prepareTargets},
 		{open: a.openCollectors, prepare: a.prepareCollectors,
 			run: func(ctx context.Context) error { return a.scraper.Run(ctx) }},
@@ -323,6 +324,7 @@ func (a *App) serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader, ConnState: a.conns.State,
+		ConnContext:  web.FramedContext,
 		WriteTimeout: 2 * time.Minute, // each route has its own
 		// of handshakes, in the form of all others
 		ErrorLog: slog.NewLogLogger(a.component("web").Handler(), slog.LevelWarn),

@@ -157,7 +157,7 @@ func (a *App) ready(g *gin.Context) {
 
 // answer answers on the listener, with TLS where the web configuration file has it.
 func (a *App) answer(server *http.Server) error {
-	err := a.web.Serve(a.listener, server)
+	err := a.web.Serve(a.listener, web.Framed(a.listener), server)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

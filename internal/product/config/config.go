@@ -54,7 +54,7 @@ type Web struct {
 	ConfigFile  string `yaml:"config_file" check:"path" doc:"TLS, users and their passwords, headers and a rate limit, in the web configuration format that Prometheus' own exporters share."`
 
 	Tokens    []Token           `yaml:"tokens" doc:"Bearer tokens with a role each, for Prometheus, Alertmanager, Grafana and other programs. upkeep also makes a token of its own with the role admin, in the file admin-token of data_dir, which its commands read on the same machine."`
-	Users     map[string]string `yaml:"users" doc:"Roles of the users in config_file: deliver, view, operate, approve or admin. A user without a role may do nothing."`
+	Users     map[string]string `yaml:"users" change:"reload" doc:"Roles of the users in config_file: deliver, view, operate, approve or admin. A user without a role may do nothing. Reloaded with the file: a session has the role that its user has now."`
 	TokenFile string            `yaml:"token_file" check:"path" doc:"File with a token of the role admin: short for tokens with one entry called token."`
 	TokenEnv  string            `yaml:"token_env" doc:"Environment variable with that token, instead of a file."`
 

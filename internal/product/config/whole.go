@@ -338,8 +338,11 @@ func (c *Config) Restartless(old *Config) error {
 			continue
 		}
 		key := f.Tag.Get("yaml")
-		if n := len(kept); n > 0 {
-			key += fmt.Sprintf(" (but for %s and %s)", strings.Join(kept[:n-1], ", "), kept[n-1])
+		if n := len(kept); n > 1 {
+			kept = []string{strings.Join(kept[:n-1], ", ") + " and " + kept[n-1]}
+		}
+		if len(kept) > 0 {
+			key += fmt.Sprintf(" (but for %s)", kept[0])
 		}
 		faults = append(faults, fmt.Errorf("%s has changed; that needs a restart", key))
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
@@ -35,13 +36,13 @@ func (c *Console) loginRoutes() []web.Route {
 		return nil
 	}
 	logout := web.Post("/logout", access.View, "end the session", c.logout)
-	logout.Roles = nil
+	logout.Roles, logout.Pool = nil, web.Pool{}
 	logout.Open = true // the cookie is what is asked for
 	return []web.Route{
 		{Methods: []string{http.MethodGet}, Path: LoginPath, Open: true, Page: true,
 			Doc: "the page where people log in", Handler: func(g *gin.Context) { c.showLogin(g, "", g.Query("next")) }},
 		{Methods: []string{http.MethodPost}, Path: LoginPath, Open: true, Page: true, Body: maxForm,
-			Doc: "log in with a user and password, or a one-time link", Handler: c.login},
+			Pool: web.Logins(), Doc: "log in with a user and password, or a one-time link", Handler: c.login},
 		logout,
 		request("/logins", access.View, "make a one-time link for the own identity", c.makeLogin),
 	}
@@ -84,6 +85,7 @@ func (c *Console) showLogin(g *gin.Context, problem, next string) {
 }
 
 func (c *Console) login(g *gin.Context) {
+	began := time.Now()
 	if err := g.Request.ParseForm(); err != nil {
 		g.Status(http.StatusBadRequest)
 		c.showLogin(g, "The form could not be read.", "")
@@ -106,6 +108,7 @@ func (c *Console) login(g *gin.Context) {
 		err = c.Guard.Begin(g.Writer, id, c.secure(g.Request))
 	}
 	if err != nil {
+		web.Wrong(g.Request.Context(), began)
 		g.Status(http.StatusUnauthorized)
 		c.showLogin(g, "Not logged in: "+err.Error()+".", form.Get("next"))
 		return
@@ -115,7 +118,9 @@ func (c *Console) login(g *gin.Context) {
 }
 
 func (c *Console) logout(g *gin.Context) {
-	c.Guard.End(g.Writer, g.Request, c.secure(g.Request))
+	if err := c.Guard.End(g.Writer, g.Request, c.secure(g.Request)); err != nil {
+		c.Logger.Warn("a logout could not be kept: a restart forgets it", "err", err)
+	}
 	g.Redirect(http.StatusSeeOther, LoginPath)
 }
 

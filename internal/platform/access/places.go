@@ -1,0 +1,114 @@
+package access
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Places bound what goes on at once. Who finds no place waits in a short queue that is served in turn
+// between the keys: a client with a thousand requests keeps no other client waiting.
+type Places struct {
+	Size    int           // at once
+	Waiting int           // at most
+	Wait    time.Duration // for a place
+
+	mu    sync.Mutex
+	used  int
+	round uint64 // of the last one that was served
+	queue []*waiting
+}
+
+// waiting is one who waits. Each key has one in a round; rounds are served in their order.
+type waiting struct {
+	key    string
+	round  uint64
+	answer chan bool // whether there is a place; false: another one took the place in the queue
+}
+
+// Enter waits for a place and returns what gives it back; ok is false where there is none in time.
+func (p *Places) Enter(ctx context.Context, key string) (leave func(), ok bool) {
+	p.mu.Lock()
+	if p.used < p.Size {
+		p.used++
+		p.mu.Unlock()
+		return p.leave, true
+	}
+	w := p.join(key)
+	p.mu.Unlock()
+	if w == nil {
+		return func() {}, false
+	}
+	late := time.NewTimer(p.Wait)
+	defer late.Stop()
+	select {
+	case ok = <-w.answer:
+	case <-late.C:
+		ok = p.giveUp(w)
+	case <-ctx.Done():
+		ok = p.giveUp(w)
+	}
+	if !ok {
+		return func() {}, false
+	}
+	return p.leave, true
+}
+
+// join puts a key in the queue. Where it is full, the one of the last round leaves it, which is of
+// the key with the most; nil where that is the new one.
+func (p *Places) join(key string) *waiting {
+	w := &waiting{key: key, round: p.round + 1, answer: make(chan bool, 1)}
+	for _, other := range p.queue {
+		if other.key == key {
+			w.round = max(w.round, other.round+1)
+		}
+	}
+	if len(p.queue) < p.Waiting {
+		p.queue = append(p.queue, w)
+		return w
+	}
+	last := -1
+	for i, other := range p.queue {
+		if other.round > w.round && (last < 0 || other.round >= p.queue[last].round) {
+			last = i
+		}
+	}
+	if last < 0 {
+		return nil
+	}
+	p.queue[last].answer <- false
+	p.queue = append(slices.Delete(p.queue, last, last+1), w)
+	return w
+}
+
+// leave gives a place back: to the first of the lowest round.
+func (p *Places) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 {
+		p.used--
+		return
+	}
+	next := 0
+	for i, w := range p.queue {
+		if w.round < p.queue[next].round {
+			next = i
+		}
+	}
+	w := p.queue[next]
+	p.queue = slices.Delete(p.queue, next, next+1)
+	p.round = w.round
+	w.answer <- true
+}
+
+// giveUp takes one out of the queue who waits no longer; ok is true where a place was found just now.
+func (p *Places) giveUp(w *waiting) (ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.queue, w); i >= 0 {
+		p.queue = slices.Delete(p.queue, i, i+1)
+		return false
+	}
+	return <-w.answer
+}
