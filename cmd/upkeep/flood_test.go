@@ -35,13 +35,16 @@ type river struct {
 func newRiver(t *testing.T, config string) *river {
 	t.Helper()
 	r := &river{site: site{dir: t.TempDir(), address: freeAddress(t)}}
-	write(t, filepath.Join(r.dir, "upkeep.yaml"), fmt.Sprintf(`data_dir: data
+	text := fmt.Sprintf(`data_dir: data
 web: {listen: %q}
 log: {level: warn}
-embedded: {enabled: false}
 targets: {host: [{name: here}]}
 collectors: {settings: {host/updates: {disabled: true}}}
-`, r.address)+config)
+`, r.address) + config
+	if !strings.Contains(config, "embedded:") {
+		text += "embedded: {enabled: false}\n"
+	}
+	write(t, filepath.Join(r.dir, "upkeep.yaml"), text)
 	r.start(t)
 	return r
 }
@@ -187,6 +190,58 @@ policies: [{name: p, match: ['alertname="Flood"'], action: redis/bgsave, mode: a
 	}
 	if t.Failed() {
 		t.Logf("%d notifications:\n%s", len(hook.Bodies()), strings.Join(hook.Bodies(), "\n"))
+	}
+}
+
+// H5 by the stock API: alerts beyond the bounds are answered 503, those that are known are taken, and people
+// hear of it once.
+func TestAttackFloodByAPI(t *testing.T) {
+	hook := servertest.NewHook(t)
+	t.Setenv("API_HOOK", hook.URL)
+	r := newRiver(t, `engine: {max_incidents: 150, max_incidents_per_alert: 100}
+notify: [{name: hook, kind: webhook, url_env: API_HOOK}]
+embedded: {enabled: true}
+`)
+	send := func(name string, from, to int) (status int, text string) {
+		t.Helper()
+		var all []string
+		for n := from; n < to; n++ {
+			all = append(all, fmt.Sprintf(`{"labels":{"alertname":%q,"server":"s%d","empty":""}}`, name, n))
+		}
+		return try(t, "POST", r.address, "/api/v2/alerts", "["+strings.Join(all, ",")+"]", with("Authorization",
+			"Bearer "+adminToken), with("Content-Type", "application/json"))
+	}
+	live := func() int {
+		t.Helper()
+		_, text := try(t, "GET", r.address, "/api/v2/alerts?filter=server%3D~%22s.*%22", "", with("Authorization",
+			"Bearer "+adminToken))
+		return strings.Count(text, `"alertname"`)
+	}
+	for n, one := range []struct {
+		name           string
+		from, to       int
+		status, lively int
+	}{
+		{"Flood", 0, 90, 200, 90},
+		{"Flood", 80, 1000, 503, 100}, // ten of them find room
+		{"Flood", 0, 100, 200, 100},   // all are known
+		{"Flood", 1000, 2000, 503, 100},
+		{"Other", 0, 100, 503, 150}, // of the bound of all
+		{"Other", 0, 50, 200, 150},
+	} {
+		if status, text := send(one.name, one.from, one.to); status != one.status || live() != one.lively {
+			t.Errorf("%d: %d %.300s, and %d are live, want %+v", n, status, text, live(), one)
+		}
+	}
+	_, metrics := try(t, "GET", r.address, "/metrics", "", with("Authorization", "Bearer "+adminToken))
+	if !strings.Contains(metrics, `upkeep_inbox_alerts_refused_total{alertname="Flood"} 1900`) {
+		t.Error("they are not counted")
+	}
+	servertest.Eventually(t, "people are notified", func() bool {
+		return strings.Contains(strings.Join(hook.Bodies(), "\n"), "Too many alerts")
+	})
+	if n := strings.Count(strings.Join(hook.Bodies(), "\n"), "Too many alerts"); n != 1 {
+		t.Errorf("people were notified %d times", n)
 	}
 }
 

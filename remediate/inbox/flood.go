@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -64,6 +65,25 @@ func (i *Inbox) flood(tx *store.Tx, t turned, now time.Time) error {
 			"an hour.",
 		Labels: map[string]string{"alertname": clipped(t.name)},
 	})
+}
+
+// Turned notes that alerts found no room in a part of upkeep that takes alerts before the inbox does: they
+// are counted, and people are paged once, as for alerts that found none here.
+func (i *Inbox) Turned(ctx context.Context, names []string, why string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	out := make([]turned, len(names))
+	for n, name := range names {
+		out[n] = turned{name, why}
+	}
+	i.count(out)
+	now := i.now()
+	err := i.store.Write(ctx, func(tx *store.Tx) error { return i.flood(tx, out[len(out)-1], now) })
+	if err != nil {
+		return fmt.Errorf("flood of alerts: %w", err)
+	}
+	return nil
 }
 
 // count counts alerts that found no room.

@@ -171,8 +171,10 @@ func (a *App) openEmbedded(context.Context) error {
 		GroupWait:          c.Embedded.GroupWait,
 		GroupInterval:      c.Embedded.GroupInterval,
 		ResendDelay:        c.Embedded.ResendDelay,
-		Logger:             slog.New(quiet{a.component("embedded").Handler()}),
-		Registerer:         prometheus.NewRegistry(), // private registry: the libraries' own metrics are not exported
+		Limits: embedded.AlertLimits{All: c.Engine.MaxIncidents, PerName: c.Engine.MaxIncidentsPerAlert,
+			Refused: a.inbox.Turned},
+		Logger:     slog.New(quiet{a.component("embedded").Handler()}),
+		Registerer: prometheus.NewRegistry(), // private registry: the libraries' own metrics are not exported
 	})
 	if err != nil {
 		return err

@@ -50,6 +50,8 @@ type alertmanager struct {
 	kept      *keptAlerts
 	stock     *api.API
 	api       http.Handler
+	census    census
+	posting   sync.Mutex    // held while alerts are taken by the API
 	ended     chan struct{} // closed to end the maintenance
 	cancel    context.CancelFunc
 

@@ -30,7 +30,8 @@ func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
 	if !compat.IsValidLabelName("in.utf-8") { // the library begins with the classic parser, and its command does not
 		compat.InitFromFlags(slog.New(slog.DiscardHandler), featurecontrol.NoopFlags{})
 	}
-	a := &alertmanager{log: c.Logger.With("part", "alertmanager"), config: c, pipe: p, ended: make(chan struct{})}
+	a := &alertmanager{log: c.Logger.With("part", "alertmanager"), config: c, pipe: p, ended: make(chan struct{}),
+		census: census{byName: make(map[string]int)}}
 	if err := a.openLogs(c); err != nil {
 		return nil, err
 	}
@@ -38,7 +39,7 @@ func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
 	ctx, a.cancel = context.WithCancel(context.Background()) // of the store of alerts; ended by close
 	recorder := eventrecorder.NopRecorder()
 	var err error
-	if a.alerts, err = mem.NewAlerts(ctx, alertGC, 0, nil, a.log, recorder, c.Registerer,
+	if a.alerts, err = mem.NewAlerts(ctx, alertGC, 0, &a.census, a.log, recorder, c.Registerer,
 		featurecontrol.NoopFlags{}); err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func (a *alertmanager) serve() (err error) {
 	if err != nil {
 		return err
 	}
-	a.api = durable(a.stock.Register(route.New(), "/"), a.silenced)
+	a.api = a.bounded(durable(a.stock.Register(route.New(), "/"), a.silenced))
 	return nil
 }
 

@@ -1,12 +1,9 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"regexp/syntax"
 	"strings"
@@ -17,8 +14,6 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/strutil"
-
-	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // A Budget is what the queries of a role may use.
@@ -298,19 +293,10 @@ func sizeOf(re *syntax.Regexp) int {
 	return n
 }
 
-// Frugal refuses requests to Alertmanager's API whose filters are too large to be read, and
-// alerts that are larger than those that the webhooks take. The size of a body is bounded by its
-// route.
+// Frugal refuses requests to Alertmanager's API whose filters are too large to be read. The size of a body
+// is bounded by its route.
 func Frugal(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/alerts") {
-			if err := frugalAlerts(r); err != nil {
-				w.Header().Set("Content-Type", "application/json")
-				w.WriteHeader(http.StatusBadRequest)
-				_ = json.NewEncoder(w).Encode(err.Error()) // the client may have hung up
-				return
-			}
-		}
 		q, length, instructions := r.URL.Query(), 0, 0
 		for _, name := range []string{"filter", "receiver"} {
 			for _, text := range q[name] {
@@ -318,40 +304,9 @@ func Frugal(api http.Handler) http.Handler {
 			}
 		}
 		if length > maxText || instructions > maxInstructions {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusBadRequest)
-			_ = json.NewEncoder(w).Encode("the filters are larger than upkeep allows") // the client may have hung up
+			answerText(w, http.StatusBadRequest, "the filters are larger than upkeep allows")
 			return
 		}
 		api.ServeHTTP(w, r)
 	})
-}
-
-// frugalAlerts reads the alerts of a request and leaves its body as it was.
-func frugalAlerts(r *http.Request) error {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return fmt.Errorf("body: %w", err)
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	var all []struct {
-		Labels, Annotations map[string]string
-		GeneratorURL        string
-	}
-	if json.Unmarshal(body, &all) != nil {
-		return nil // the API says what is wrong
-	}
-	for i, a := range all {
-		kept, err := remediate.Alert{Labels: a.Labels, Annotations: a.Annotations}.Bounded()
-		switch {
-		case len(a.GeneratorURL) > maxGenerator:
-			return fmt.Errorf("alert %d: its generatorURL has %d bytes, %d are allowed", i, len(a.GeneratorURL),
-				maxGenerator)
-		case err != nil:
-			return fmt.Errorf("alert %d: %w", i, err)
-		case !maps.Equal(kept.Annotations, a.Annotations):
-			return fmt.Errorf("alert %d: its annotations are more or longer than upkeep keeps", i)
-		}
-	}
-	return nil
 }

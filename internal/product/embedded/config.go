@@ -53,6 +53,7 @@ type Config struct {
 	GroupWait     time.Duration // of an alert before it is delivered
 	GroupInterval time.Duration // between deliveries of one alert's changes
 	ResendDelay   time.Duration // how often a firing alert is sent to Alertmanager again
+	Limits        AlertLimits
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // of the libraries' own metrics
