@@ -25,6 +25,10 @@ type Entry struct {
 	// Reason is small and enumerated where the entry is a refusal, else empty.
 	Reason string `json:"reason,omitempty"`
 
+	// Digest shows what was written with the entry into the row of the run, or of an approval; the
+	// entries of an earlier upkeep have none.
+	Digest string `json:"digest,omitempty"`
+
 	// Case is what a decision was made of and what it was, so that it can be made
 	// again: policy.Replay reads it.
 	Case json.RawMessage `json:"case,omitempty"`

@@ -64,46 +64,23 @@ type Verified struct {
 }
 
 // Verify reads the whole journal and returns an error that names the first entry
-// that was changed or moved, or before which one is missing. Entries cut off at
-// the end are found by the runs, whose state must be the last entry's; an attacker
-// who also changes the runs can cut off entries, which no chain can show. Where retention
-// has deleted entries a signed checkpoint is in their place.
+// that was changed or moved, or before which one is missing. Where retention
+// has deleted entries a signed checkpoint is in their place. The entries then say what the rows of runs and
+// approvals must be, by which upkeep acts: one that differs, or that is missing or too many, is named. An
+// attacker who changes rows and cuts off entries that say so, or writes the whole chain
+// anew, is not found: no chain can show that.
 func (j *Journal) Verify(ctx context.Context) (v Verified, err error) {
-	last := make(map[int64]remediate.State)
+	said := make(map[int64]*saying)
 	v, read, err := j.walk(ctx, func(e remediate.Entry) error {
-		if e.Run != 0 && e.To != "" {
-			last[e.Run] = e.To
+		if e.Run != 0 {
+			note(said, e)
 		}
 		return nil
 	})
 	if err != nil {
 		return v, err
 	}
-	return v, j.ends(ctx, last, read)
-}
-
-// ends compares the state of each run with what its last entry says. Runs that
-// went on after the entries were read are left to the next time.
-func (j *Journal) ends(ctx context.Context, last map[int64]remediate.State, read int64) (err error) {
-	rows, err := j.store.Query(ctx,
-		"select id, state from runs where not exists (select 1 from entries where entries.run = runs.id and "+
-			"entries.seq > ?)", read)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var run int64
-		var state remediate.State
-		if err := rows.Scan(&run, &state); err != nil {
-			return err
-		}
-		if last[run] != state {
-			return broken("journal: run %d is %s, and its last entry does not say so: entries at the end are missing",
-				run, state)
-		}
-	}
-	return rows.Err()
+	return v, j.rows(ctx, said, read)
 }
 
 // A link is an entry of the chain, or a checkpoint in the place of some.

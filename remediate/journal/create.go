@@ -21,8 +21,8 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string,
 	ms := store.Millis(now)
 	res, err := tx.Exec(`insert into runs (key, request, action, subject, incident, state, why, plan, due,
 		created, changed, policy, target)
-		values (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?) on conflict (key) do nothing`,
-		r.Key, string(request), r.Action, Subject(r.Subject), r.Incident, string(remediate.Received), why, ms, ms, ms,
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (key) do nothing`,
+		r.Key, string(request), r.Action, Subject(r.Subject), r.Incident, string(remediate.Received), why, noPlan, ms, ms, ms,
 		r.Policy, r.Subject["server"])
 	if err != nil {
 		return run, false, err
@@ -35,8 +35,11 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string,
 		return run, false, err
 	}
 	return run, true, appendEntry(tx, remediate.Entry{Run: run.ID, Incident: r.Incident, At: now,
-		To: remediate.Received, Why: why, Case: decided})
+		To: remediate.Received, Why: why, Digest: digest(string(request), noPlan), Case: decided})
 }
+
+// noPlan is the plan of a run for which none was made yet.
+const noPlan = "{}"
 
 // NoteIn writes an entry that is no transition, as a part of a transaction.
 func (j *Journal) NoteIn(tx *store.Tx, e remediate.Entry) error { return appendEntry(tx, e) }

@@ -30,6 +30,7 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 			amount, said = string(text), fmt.Sprintf(" for %s", asked.Amount)
 		}
 		plan := asked.Question()
+		row := approvalRow{plan: plan, approver: by, said: store.Millis(now), until: store.Millis(until), amount: amount}
 		_, err := tx.Exec(`insert into approvals (run, plan, approver, said, until, amount) values (?, ?, ?, ?, ?, ?)
 			on conflict (run) do update set plan = excluded.plan, approver = excluded.approver,
 			said = excluded.said, until = excluded.until, amount = excluded.amount`,
@@ -41,7 +42,7 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteApproved, By: by,
-			Why: "plan " + plan + said + " until " + until.UTC().Format(time.RFC3339)})
+			Digest: row.digest(), Why: "plan " + plan + said + " until " + until.UTC().Format(time.RFC3339)})
 	})
 }
 

@@ -39,6 +39,11 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 	if err != nil {
 		return err
 	}
+	request, err := json.Marshal(c.Run.Request) // as the configuration of now asks for it
+	if err != nil {
+		return err
+	}
+	e.Digest = digest(string(request), string(plan))
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		if err := j.held(tx, c.Run.ID, c.Fence); err != nil {
 			return err
@@ -52,7 +57,7 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 				return err
 			}
 		}
-		if err := j.update(tx, c, string(plan)); err != nil {
+		if err := j.update(tx, c, string(request), string(plan)); err != nil {
 			return err
 		}
 		if e.From.Acting() && e.To != e.From && !e.To.Acting() {
@@ -75,7 +80,7 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 	})
 }
 
-func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
+func (j *Journal) update(tx *store.Tx, c Change, request, plan string) error {
 	r, e := c.Run, c.Entry
 	if err := count(tx, r, e); err != nil {
 		return err
@@ -93,15 +98,11 @@ func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 			due = store.Millis(e.At)
 		}
 	}
-	request, err := json.Marshal(r.Request) // as the configuration of now asks for it
-	if err != nil {
-		return err
-	}
 	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, request = ?, plan = ?, before = ?, after = ?,
 		begun = ?, done = ?, tries = ?, lost = ?, due = ?, changed = ?, applied = ?,
 		exclusive = coalesce(nullif(?, ''), exclusive), owner = ?
 		where id = ? and state = ?`,
-		string(e.To), e.Why, e.Reason, string(request), plan, r.Before, r.After, r.Begun, r.Done, r.Tries, r.Lost, due,
+		string(e.To), e.Why, e.Reason, request, plan, r.Before, r.After, r.Begun, r.Done, r.Tries, r.Lost, due,
 		store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
 	if err != nil {
 		return err
