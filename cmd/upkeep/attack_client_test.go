@@ -127,6 +127,27 @@ func TestAttackByAnImpostor(t *testing.T) {
 	}
 }
 
+// What another server answers is no result, whatever its status: a journal is not verified by it.
+func TestAttackByAnAnswer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "token"), "of-another-machine\n")
+	for _, text := range []string{`{"error":"no such page"}`, `{}`, `null`, `[]`, `"ok"`, `{"status":"success","data":[]}`,
+		`{"Entries":5}`, `{"wrong":[]}`, ``} {
+		i := newImpostor(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
+		for _, args := range [][]string{{"journal", "verify"}, {"journal", "replay"}, {"status"}, {"show", "1"}, {"runs"},
+			{"inbox"}, {"pause", "all", "--why", "x"}, {"login"}} {
+			out, err := asOwner(t, dir, append(args, "--url", i.URL, "--token-file", "token")...)
+			if list := text == "[]" || text == "null"; list && (args[0] == "runs" || args[0] == "inbox") {
+				continue // an empty list
+			}
+			if err == nil || !strings.Contains(out, strings.TrimPrefix(i.URL, "http://")) {
+				t.Errorf("%s to %v: %v %s", text, args, err, out)
+			}
+		}
+	}
+}
+
 // A proof is for this machine, and says nothing about the token to who has not got it.
 func TestAttackByChallenges(t *testing.T) {
 	t.Parallel()

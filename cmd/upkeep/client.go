@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/user"
+	"reflect"
 	"strings"
 	"time"
 
@@ -101,14 +102,16 @@ func (l login) send(r *http.Request, base string) (res *http.Response, err error
 const maxAnswer = 64 << 20
 
 // answer reads an answer. For people every name and text in it is made visible: one with a
-// newline in it would print a line of its own.
+// newline in it would print a line of its own. An answer of something that is no upkeep says nothing, least of
+// all that all is well.
 func answer(res *http.Response, out any, people bool) error {
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
+	from := res.Request.URL.Host
 	if len(text) > maxAnswer {
-		return fmt.Errorf("the answer is longer than %d MiB; is that an upkeep?", maxAnswer>>20)
+		return fmt.Errorf("the answer of %s is longer than %d MiB; is that an upkeep?", from, maxAnswer>>20)
 	}
 	if shown, err := visible.JSON(text); err == nil && (people || res.StatusCode >= 300) {
 		text = shown
@@ -116,17 +119,43 @@ func answer(res *http.Response, out any, people bool) error {
 	if res.StatusCode >= 300 {
 		var said struct{ Error, Reason string }
 		if json.Unmarshal(text, &said) != nil || said.Error == "" {
-			return fmt.Errorf("the answer is %s; is that an upkeep?", res.Status)
+			return fmt.Errorf("the answer of %s is %s; is that an upkeep?", from, res.Status)
 		}
 		if said.Reason != "" {
 			return fmt.Errorf("refused (%s): %s", said.Reason, said.Error)
 		}
 		return errors.New(said.Error)
 	}
+	if lacks := lacking(text, out); lacks != "" {
+		return fmt.Errorf("%s answered %s without %q: %.200q; is that an upkeep of this version?", from, res.Status,
+			lacks, text)
+	}
 	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("answer: %w", err)
+		return fmt.Errorf("answer of %s: %w", from, err)
 	}
 	return nil
+}
+
+// lacking names a key that an answer must have and has not, or "".
+func lacking(text []byte, out any) string {
+	t := reflect.TypeOf(out).Elem()
+	if t.Kind() != reflect.Struct {
+		return ""
+	}
+	var has map[string]json.RawMessage
+	if err := json.Unmarshal(text, &has); err != nil {
+		return "" // it is no object: decoding it says what it is
+	}
+	for _, f := range reflect.VisibleFields(t) {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if len(f.Index) > 1 || name == "" || name == "-" || strings.Contains(options, "omit") {
+			continue
+		}
+		if _, there := has[name]; !there {
+			return name
+		}
+	}
+	return ""
 }
 
 // login returns what the client shows.
