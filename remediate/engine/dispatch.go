@@ -44,12 +44,18 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer timer.Stop()
 	said := ""
 	for {
-		err := e.Decide(ctx)
+		var err error
+		if !e.flood.rising(time.Now()) {
+			err = e.Decide(ctx)
+		}
 		err = errors.Join(err, e.dispatch(ctx, slots, &carriers))
 		if text := fmt.Sprint(err); text != said && ctx.Err() == nil { // an outage is one line, not one a second
 			if said = text; err != nil {
 				e.log.Error("cannot look for work", "err", err)
 			}
+		}
+		if !e.flood.rest(ctx) {
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -100,9 +106,13 @@ func (e *Engine) Decide(ctx context.Context) error {
 		if err != nil || len(incidents) == 0 {
 			return err
 		}
+		histories, err := e.histories(ctx, incidents)
+		if err != nil {
+			return err
+		}
 		all := make([]journal.Decided, 0, len(incidents))
 		for _, incident := range incidents {
-			d, err := e.decide(ctx, book, edition, incident)
+			d, err := e.decide(ctx, book, edition, incident, histories[incident.ID])
 			if err != nil {
 				return fmt.Errorf("incident %d: %w", incident.ID, err)
 			}
@@ -120,6 +130,18 @@ func (e *Engine) Decide(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func (e *Engine) histories(ctx context.Context, of []remediate.Incident) (map[int64][]remediate.Run, error) {
+	ids := make([]int64, len(of))
+	for n, incident := range of {
+		ids[n] = incident.ID
+	}
+	all, err := e.c.Journal.Histories(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("runs of incidents: %w", err)
+	}
+	return all, nil
 }
 
 // leftAlone is how many lines about incidents that are left alone are logged of one batch: a flood of
@@ -146,13 +168,9 @@ func (e *Engine) announce(all []journal.Decided) {
 }
 
 // decide puts one incident with its history to the policies.
-func (e *Engine) decide(ctx context.Context, book policy.Book, edition string,
-	incident remediate.Incident) (d journal.Decided, err error) {
+func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, incident remediate.Incident,
+	runs []remediate.Run) (d journal.Decided, err error) {
 	incident = e.believed(ctx, incident)
-	runs, err := e.c.Journal.History(ctx, incident.ID)
-	if err != nil {
-		return d, err
-	}
 	k := policy.Case{Incident: incident, Now: e.now().UTC()}
 	for _, r := range runs {
 		k.History = append(k.History, policy.Past{

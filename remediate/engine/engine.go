@@ -83,6 +83,7 @@ type Engine struct {
 	log     *slog.Logger
 	metrics metrics
 	wake    chan struct{}
+	flood   flood
 	hush    chan struct{} // a silence is needed
 
 	turned  chan struct{} // another setting is in force

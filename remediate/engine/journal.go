@@ -43,7 +43,7 @@ type Queue interface {
 type Decisions interface {
 	Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error)
 	Create(ctx context.Context, r remediate.Request, why string) (remediate.Run, bool, error)
-	History(ctx context.Context, incident int64) ([]remediate.Run, error)
+	Histories(ctx context.Context, incidents []int64) (map[int64][]remediate.Run, error)
 }
 
 // A Process is one of those that carry runs; it is alive while it beats.

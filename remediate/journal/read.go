@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -34,9 +36,26 @@ func (j *Journal) Get(ctx context.Context, id int64) (remediate.Run, error) {
 	return runs[0], nil
 }
 
-// History returns the runs of an incident, the oldest first.
-func (j *Journal) History(ctx context.Context, incident int64) ([]remediate.Run, error) {
-	return j.read(ctx, "incident = ? order by id", incident)
+// historiesAtOnce is how many incidents one query is about: one text, which is prepared once.
+const historiesAtOnce = 64
+
+// Histories returns the runs of each incident, the oldest first.
+func (j *Journal) Histories(ctx context.Context, incidents []int64) (map[int64][]remediate.Run, error) {
+	all := make(map[int64][]remediate.Run)
+	for some := range slices.Chunk(incidents, historiesAtOnce) {
+		args := make([]any, historiesAtOnce)
+		for n := range args {
+			args[n] = some[min(n, len(some)-1)]
+		}
+		runs, err := j.read(ctx, "incident in (?"+strings.Repeat(", ?", historiesAtOnce-1)+") order by id", args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range runs {
+			all[r.Request.Incident] = append(all[r.Request.Incident], r)
+		}
+	}
+	return all, nil
 }
 
 // In returns the runs in a state, the oldest first, at most n.

@@ -118,7 +118,7 @@ func (a *App) prepareJournal(d *draft) (change, error) {
 func (a *App) openInbox(context.Context) error {
 	c := a.start
 	a.inbox = inbox.New(inbox.Config{
-		Store: a.store, FlapWindow: c.Engine.Flap, Sources: webhook.Names(), Wake: func() { a.engine.Wake() },
+		Store: a.store, FlapWindow: c.Engine.Flap, Sources: webhook.Names(), Wake: func() { a.engine.Alerted() },
 		Limits: inbox.Limits{All: c.Engine.MaxIncidents, PerAlert: c.Engine.MaxIncidentsPerAlert}, Page: a.page,
 	})
 	a.registry.MustRegister(a.inbox)
