@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -86,31 +85,6 @@ func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 		i.alerts.WithLabelValues(a.Source, status).Inc()
 	}
 	return nil
-}
-
-// acceptSome takes alerts in, all or none but for those that find no room.
-func (i *Inbox) acceptSome(ctx context.Context, all []keyed) (changed bool, out []turned, err error) {
-	now := i.now()
-	err = i.store.Write(ctx, func(tx *store.Tx) error {
-		changed, out = false, nil
-		l := i.newLedger(tx)
-		for _, a := range all {
-			moved, why, err := i.accept(l, a, now)
-			if err != nil {
-				return fmt.Errorf("alert %s: %w", a.Labels["alertname"], err)
-			}
-			if why != "" {
-				out = append(out, turned{a.Labels["alertname"], why})
-			}
-			changed = changed || moved
-		}
-		return i.settle(l, out, now)
-	})
-	if err != nil {
-		return false, nil, err
-	}
-	i.count(out)
-	return changed, out, nil
 }
 
 // settle ends a write that opened and closed incidents, and in which alerts may have found no

@@ -68,6 +68,7 @@ type Inbox struct {
 
 	refused *prometheus.CounterVec
 	names   names
+	crowd   *crowd
 
 	restless restless
 	recent   recentDeadLetters
@@ -86,7 +87,7 @@ func New(c Config) *Inbox {
 	}
 	c.Limits.All, c.Limits.PerAlert = cmp.Or(c.Limits.All, limitAll), cmp.Or(c.Limits.PerAlert, limitPerAlert)
 	return &Inbox{config: c, store: c.Store, now: c.Now, begun: c.Now(), alerts: alertsVec(c.Sources), kept: keptVec(),
-		refused: metric.NewCounter(nil, refused())}
+		refused: metric.NewCounter(nil, refused()), crowd: newCrowd()}
 }
 
 // key identifies the alert by its source and labels, but for those that Grafana

@@ -108,18 +108,18 @@ const lastWrite = 10 * time.Second
 // headers sets what every answer has. A page sets more.
 func headers(g *gin.Context) {
 	h := g.Writer.Header()
-	for name, value := range map[string]string{
-		"X-Content-Type-Options": "nosniff",
-		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; " +
-			"form-action 'none'",
-		"X-Frame-Options":              "DENY",
-		"Referrer-Policy":              "no-referrer",
-		"Cross-Origin-Resource-Policy": "same-origin",
-		"Cross-Origin-Opener-Policy":   "same-origin",
-		"Cache-Control":                "no-store",
+	for _, one := range [...][2]string{
+		{"X-Content-Type-Options", "nosniff"},
+		{"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; " +
+			"form-action 'none'"},
+		{"X-Frame-Options", "DENY"},
+		{"Referrer-Policy", "no-referrer"},
+		{"Cross-Origin-Resource-Policy", "same-origin"},
+		{"Cross-Origin-Opener-Policy", "same-origin"},
+		{"Cache-Control", "no-store"},
 	} {
-		if h.Get(name) == "" { // the web configuration file may set another
-			h.Set(name, value)
+		if h.Get(one[0]) == "" { // the web configuration file may set another
+			h.Set(one[0], one[1])
 		}
 	}
 }
