@@ -1,38 +1,31 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// noWorse is how much slower than before a start or the webhook may be.
+// noWorse is how much slower than before a start may be.
 const noWorse = 1.1
 
-// floods is how many pairs of floods each binary gets.
-const floods = 8
+// loadedFor is how long each binary is flooded before its memory is measured.
+const loadedFor = 5 * time.Second
 
 // figures are what one binary was measured to do.
 type figures struct {
 	size         int64
 	starts       []time.Duration
 	idle, loaded int64 // bytes resident
-	posts        []float64
 }
 
 // BenchmarkBefore measures the binary that make build has built beside the one of another
-// commit, which make before has built: size, time from start to ready, memory when idle and
-// after a flood of deliveries, and how many deliveries a second its webhook takes.
+// commit, which make before has built: size, time from start to ready, and memory when idle and
+// after a flood of deliveries. How fast the webhook is: BenchmarkWebhookProcesses.
 func BenchmarkBefore(b *testing.B) {
 	binaries := [2]string{built(b, "upkeep"), built(b, "upkeep-before")}
 	for name, more := range map[string]string{"embedded": "", "outside": "embedded: {enabled: false}\n"} {
@@ -88,104 +81,36 @@ func beside(b *testing.B, dir string, all [2]contender, f *[2]figures) {
 	for i, c := range all {
 		stops[i], _ = c.start(b, dir)
 	}
-	// A store's pace changes by half within seconds, as the disk's does: only rounds that
-	// follow one another are comparable, and the order changes, since a flood leaves work.
 	var serial atomic.Int64
-	for round := range 2 * floods {
-		for i := range all {
-			if round%2 == 1 {
-				i = 1 - i
-			}
-			rate := flood(b, all[i].ready[0], &serial, time.Second)
-			if round >= 2 { // the first find a store that is empty and code that is cold
-				f[i].posts = append(f[i].posts, rate)
-			}
-		}
-	}
 	for i := range all {
+		floodTimed(b, all[i].ready[0], &serial, loadedFor)
 		f[i].loaded = stops[i]()
 	}
 }
 
 func report(b *testing.B, f [2]figures) {
 	b.Helper()
-	var slower []float64
-	for i := range f[0].posts {
-		slower = append(slower, f[1].posts[i]/f[0].posts[i])
-	}
-	slices.Sort(slower)
 	for i, suffix := range []string{"", "-before"} {
 		slices.Sort(f[i].starts)
-		slices.Sort(f[i].posts)
 		b.ReportMetric(float64(f[i].size)/1e6, "MB-binary"+suffix)
 		b.ReportMetric(float64(middle(f[i].starts).Milliseconds()), "ms-to-ready"+suffix)
 		b.ReportMetric(float64(f[i].idle)/1e6, "MB-idle"+suffix)
 		b.ReportMetric(float64(f[i].loaded)/1e6, "MB-loaded"+suffix)
-		b.ReportMetric(middle(f[i].posts), "posts/s"+suffix)
 	}
-	start, posts := middle(f[0].starts).Seconds()/middle(f[1].starts).Seconds(), middle(slower)
+	start := middle(f[0].starts).Seconds() / middle(f[1].starts).Seconds()
 	b.ReportMetric(start, "start-to-before")
-	b.ReportMetric(posts, "webhook-to-before")
 	b.ReportMetric(0, "ns/op") // says nothing here
-	b.Logf("start %v, before %v; deliveries a second %.0f, before %.0f, ratio of each round %.2f",
-		f[0].starts, f[1].starts, f[0].posts, f[1].posts, slower)
-	if start > noWorse || posts > noWorse {
-		b.Errorf("slower than before: start %.2f ×, webhook %.2f ×, want %.1f × at most", start, posts, noWorse)
+	b.Logf("start %v, before %v", f[0].starts, f[1].starts)
+	if start > noWorse {
+		b.Errorf("start %.2f × of before, want %.1f × at most", start, noWorse)
 	}
 }
 
 func middle[T any](sorted []T) T { return sorted[len(sorted)/2] }
-
-// flood delivers alerts from 64 connections for a while, none of which was sent before, and
-// returns how many deliveries were taken a second.
-func flood(b *testing.B, address string, serial *atomic.Int64, long time.Duration) float64 {
-	b.Helper()
-	var taken atomic.Int64
-	var clients sync.WaitGroup
-	begun := time.Now()
-	for range 64 {
-		clients.Go(func() {
-			conn, err := net.Dial("tcp", address)
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			defer func() { _ = conn.Close() }() // everything was read
-			read := bufio.NewReader(conn)
-			for time.Since(begun) < long {
-				if err := deliver(conn, read, serial.Add(1)); err != nil {
-					b.Error(err)
-					return
-				}
-				taken.Add(1)
-			}
-		})
-	}
-	clients.Wait()
-	return float64(taken.Load()) / time.Since(begun).Seconds()
-}
 
 // alertRequest is a request with an alert that was not sent before.
 func alertRequest(n int64) []byte {
 	body := fmt.Sprintf(`{"version":"4","groupKey":"k%d","status":"firing","receiver":"upkeep","groupLabels":{},"commonLabels":{},"commonAnnotations":{},"externalURL":"http://am","alerts":[{"status":"firing","labels":{"alertname":"A","severity":"warning","server":"main","database":"app","schema":"public","table":"t%d"},"annotations":{"summary":"dead rows"},"startsAt":%q,"endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://p/graph?g0.expr=up","fingerprint":"f%d"}]}`, n, n, time.Now().UTC().Format(time.RFC3339), n)
 	return fmt.Appendf(nil, "POST /webhook/alertmanager HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "+
 		"application/json\r\nAuthorization: Bearer "+adminToken+"\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-}
-
-func deliver(conn io.Writer, read *bufio.Reader, n int64) error {
-	if _, err := conn.Write(alertRequest(n)); err != nil {
-		return err
-	}
-	res, err := http.ReadResponse(read, nil)
-	if err != nil {
-		return err
-	}
-	var text strings.Builder
-	if _, err := io.Copy(&text, res.Body); err != nil {
-		return err
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", res.Status, text.String())
-	}
-	return nil
 }

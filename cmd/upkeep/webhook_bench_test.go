@@ -234,7 +234,7 @@ func floodTimed(b *testing.B, address string, serial *atomic.Int64, long time.Du
 	return all, time.Since(begun)
 }
 
-// deliverLean delivers as deliver does, with little of the machine, which is the server's.
+// deliverLean delivers an alert with little of the machine, which is the server's.
 func deliverLean(conn io.Writer, read *bufio.Reader, n int64) error {
 	if _, err := conn.Write(alertRequest(n)); err != nil {
 		return err
