@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -90,7 +91,9 @@ type bench struct {
 	failed map[access.Kind]int
 }
 
-func newBench() *bench {
+func newBench() *bench { return newBenchWith(nil) }
+
+func newBenchWith(kept access.Notes) *bench {
 	b := &bench{users: users{"ann": "right", "bob": "right"}, token: "secret", now: time.Unix(1e9, 0),
 		failed: make(map[access.Kind]int)}
 	b.Guard = access.New(access.Config{
@@ -100,7 +103,7 @@ func newBench() *bench {
 			}
 			return b.token, nil
 		}}},
-		Users: b.users, Roles: map[string]access.Role{"ann": access.Approve},
+		Users: b.users, Notes: kept, Roles: map[string]access.Role{"ann": access.Approve},
 		Key: func() ([]byte, error) { return []byte("key"), nil },
 		Failed: func(kind access.Kind, _ string) {
 			b.mu.Lock()
@@ -210,12 +213,98 @@ func TestGuessing(t *testing.T) {
 	if slow < 14 {
 		t.Errorf("%d of 20 guesses from one network were slowed down", slow)
 	}
+	slow = 0
+	for n := range 20 {
+		if errors.Is(from(fmt.Sprintf("127.0.%d.%d:1", n, n+1), "wrong"), access.ErrSlow) {
+			slow++
+		}
+	}
+	if slow < 14 {
+		t.Errorf("%d of 20 guesses from addresses of this machine were slowed down", slow)
+	}
 	if err := from("192.0.2.8:1", "right"); err != nil {
 		t.Errorf("another address: %v", err)
 	}
 	b.now = b.now.Add(time.Minute)
 	if err := from("192.0.2.7:1", "right"); err != nil {
 		t.Errorf("a minute later: %v", err)
+	}
+}
+
+// Who tries from ever more addresses does not have his own tries counted anew, and a user who exists is let in
+// where the tries of the client are used up by other names.
+func TestGuessingFromMany(t *testing.T) {
+	b := newBench()
+	from := func(address, name, password string) (string, error) {
+		return b.as(func(r *http.Request) {
+			r.RemoteAddr = address
+			r.SetBasicAuth(name, password)
+		})
+	}
+	for n := range 20 {
+		_, _ = from("192.0.2.7:1", fmt.Sprint("made up ", n), "wrong")
+		for other := range 100 {
+			_, _ = from(fmt.Sprintf("10.%d.%d.1:1", n, other), "eve", "wrong")
+		}
+	}
+	if _, err := from("192.0.2.7:1", "made up", "wrong"); !errors.Is(err, access.ErrSlow) {
+		t.Errorf("the count of a client was forgotten: %v", err)
+	}
+	if got, err := from("192.0.2.7:1", "ann", "right"); got != "user/ann approve" {
+		t.Errorf("a user beside guesses at other names: %q %v", got, err)
+	}
+	_, wrong := from("192.0.2.7:1", "ann", "wrong")
+	_, unknown := from("192.0.2.7:1", "nobody", "wrong")
+	if !errors.Is(wrong, access.ErrSlow) || !errors.Is(unknown, access.ErrSlow) {
+		t.Errorf("a user who exists is answered %v, another name %v", wrong, unknown)
+	}
+}
+
+// notes keep texts in memory.
+type notes map[string][]byte
+
+func (n notes) Change(_ context.Context, name string, change func([]byte) ([]byte, error)) error {
+	text, err := change(n[name])
+	if text != nil {
+		n[name] = text
+	}
+	return err
+}
+
+// A logout is kept for the next process, and no number of later ones has it forgotten.
+func TestLogoutIsKept(t *testing.T) {
+	kept := make(notes)
+	b := newBenchWith(kept)
+	show := b.login(t, access.Identity{Kind: access.ByUser, Name: "ann"})
+	other := b.login(t, access.Identity{Kind: access.ByToken, Name: "ci"})
+	end := func(show func(*http.Request)) {
+		t.Helper()
+		r := httptest.NewRequest(http.MethodPost, "/logout", nil)
+		show(r)
+		if err := b.End(httptest.NewRecorder(), r, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end(show)
+	for range 200 {
+		b.now = b.now.Add(time.Second)
+		end(b.login(t, access.Identity{Kind: access.ByUser, Name: "ann"}))
+	}
+	last := b.login(t, access.Identity{Kind: access.ByUser, Name: "ann"})
+	b = newBenchWith(kept)
+	b.now = b.now.Add(10 * time.Minute)
+	for what, want := range map[string]struct {
+		show func(*http.Request)
+		who  string
+	}{"the one that was ended": {show, ""}, "the last one": {last, "user/ann approve"}, "another's": {other, "token/ci operate"}} {
+		if got, err := b.as(want.show); got != want.who || err != nil {
+			t.Errorf("%s: %q %v, want %q", what, got, err, want.who)
+		}
+	}
+	for name, text := range kept {
+		if len(text) > 8<<10 {
+			t.Errorf("%s has %d bytes", name, len(text))
+		}
 	}
 }
 
@@ -241,7 +330,9 @@ func TestSession(t *testing.T) {
 		"logout": func(b *bench, show func(*http.Request)) {
 			r := httptest.NewRequest(http.MethodPost, "/logout", nil)
 			show(r)
-			b.End(httptest.NewRecorder(), r, true)
+			if err := b.End(httptest.NewRecorder(), r, true); err != nil {
+				panic(err)
+			}
 		},
 		"another password": func(b *bench, _ func(*http.Request)) { b.users["ann"] = "other" },
 		"no user":          func(b *bench, _ func(*http.Request)) { delete(b.users, "ann") },

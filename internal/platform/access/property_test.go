@@ -242,7 +242,9 @@ func TestWhatIsNoSession(t *testing.T) {
 		t.Errorf("a session of another upkeep: %v", err)
 	}
 	w := httptest.NewRecorder()
-	b.End(w, httptest.NewRequest(http.MethodPost, "/logout", nil), false)
+	if err := b.End(w, httptest.NewRequest(http.MethodPost, "/logout", nil), false); err != nil {
+		t.Fatal(err)
+	}
 	if all := w.Result().Cookies(); len(all) != 1 || all[0].MaxAge >= 0 || all[0].Value != "" {
 		t.Errorf("a logout without a session: %+v", all)
 	}
