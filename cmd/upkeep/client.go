@@ -126,9 +126,9 @@ func answer(res *http.Response, out any, people bool) error {
 		}
 		return errors.New(said.Error)
 	}
-	if lacks := lacking(text, out); lacks != "" {
+	if key := missing(text, out); key != "" {
 		return fmt.Errorf("%s answered %s without %q: %.200q; is that an upkeep of this version?", from, res.Status,
-			lacks, text)
+			key, text)
 	}
 	if err := json.Unmarshal(text, out); err != nil {
 		return fmt.Errorf("answer of %s: %w", from, err)
@@ -136,8 +136,8 @@ func answer(res *http.Response, out any, people bool) error {
 	return nil
 }
 
-// lacking names a key that an answer must have and has not, or "".
-func lacking(text []byte, out any) string {
+// missing names a key that an answer must have and has not, or "".
+func missing(text []byte, out any) string {
 	t := reflect.TypeOf(out).Elem()
 	if t.Kind() != reflect.Struct {
 		return ""

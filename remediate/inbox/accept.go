@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 const (
-	// together is how many alerts of a delivery are written in one transaction: other
-	// deliveries come in between the parts of a large one.
-	together = 500
-
 	// lateness is how long after its end an alert may still be delivered as firing
 	// by a peer that is behind: Alertmanager tries a delivery for group_interval,
 	// five minutes by default, and a peer waits some more for the one before it.
@@ -85,6 +83,78 @@ func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 		i.alerts.WithLabelValues(a.Source, status).Inc()
 	}
 	return nil
+}
+
+// acceptSome takes alerts in, all or none but for those that find no room.
+func (i *Inbox) acceptSome(ctx context.Context, all []keyed) (changed bool, out []turned, err error) {
+	a := &arrival{ctx: ctx, alerts: all, done: make(chan struct{})}
+	i.crowd.do(a, i.acceptAll)
+	if a.err != nil {
+		return false, nil, a.err
+	}
+	i.count(a.out)
+	return a.changed, a.out, nil
+}
+
+// acceptAll writes arrivals in one transaction. One of them whose write fails does not fail the others: then
+// each is written by itself.
+func (i *Inbox) acceptAll(all []*arrival) {
+	ctx, cancel := anyOf(all)
+	defer cancel()
+	err := i.acceptTogether(ctx, all)
+	for _, a := range all {
+		a.err = err
+		if err != nil && len(all) > 1 && ctx.Err() == nil && !store.Away(err) {
+			a.err = i.acceptTogether(a.ctx, []*arrival{a})
+		}
+	}
+}
+
+func (i *Inbox) acceptTogether(ctx context.Context, all []*arrival) error {
+	now := i.now()
+	return i.store.Write(ctx, func(tx *store.Tx) error {
+		l := i.newLedger(tx)
+		var out []turned
+		for _, a := range all {
+			a.changed, a.out = false, nil
+			for _, one := range a.alerts {
+				moved, why, err := i.accept(l, one, now)
+				if err != nil {
+					return fmt.Errorf("alert %s: %w", one.Labels["alertname"], err)
+				}
+				if why != "" {
+					a.out = append(a.out, turned{one.Labels["alertname"], why})
+				}
+				a.changed = a.changed || moved
+			}
+			out = append(out, a.out...)
+		}
+		return i.settle(l, out, now)
+	})
+}
+
+// anyOf returns a context that ends when no one waits for arrivals any more.
+func anyOf(all []*arrival) (context.Context, context.CancelFunc) {
+	if len(all) == 1 {
+		return all[0].ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(all[0].ctx))
+	var left atomic.Int64
+	left.Store(int64(len(all)))
+	stops := make([]func() bool, 0, len(all))
+	for _, a := range all {
+		stops = append(stops, context.AfterFunc(a.ctx, func() {
+			if left.Add(-1) == 0 {
+				cancel()
+			}
+		}))
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+	}
 }
 
 // settle ends a write that opened and closed incidents, and in which alerts may have found no

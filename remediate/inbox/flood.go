@@ -32,9 +32,6 @@ func (e *NoRoomError) Error() string {
 		e.Why)
 }
 
-// A turned alert is one that found no room.
-type turned struct{ name, why string }
-
 // flood notes in a write that an alert found no room. People are paged once for each flood,
 // however many replicas there are and however often they restart.
 func (i *Inbox) flood(tx *store.Tx, t turned, now time.Time) error {

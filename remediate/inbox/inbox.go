@@ -4,12 +4,14 @@ package inbox
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -120,3 +122,97 @@ type keyed struct {
 
 	wide bool // its labels are too many or too long
 }
+
+// A crowd joins the deliveries that come while another one is written: what each write has besides its alerts,
+// the counts and the savepoint, it then has once.
+type crowd struct {
+	mu      sync.Mutex
+	waiting []*arrival
+	lead    chan struct{} // held by the one that writes
+}
+
+// An arrival is a part of a delivery.
+type arrival struct {
+	ctx     context.Context //nolint:containedctx // of the delivery that waits: several are written at once
+	alerts  []keyed
+	changed bool
+	out     []turned
+	err     error
+	done    chan struct{}
+}
+
+func newCrowd() *crowd { return &crowd{lead: make(chan struct{}, 1)} }
+
+// do has write called for an arrival, with others or alone, and returns when that is done.
+func (c *crowd) do(a *arrival, write func([]*arrival)) {
+	c.mu.Lock()
+	c.waiting = append(c.waiting, a)
+	c.mu.Unlock()
+	select {
+	case <-a.done: // another one has written it
+		return
+	case <-a.ctx.Done():
+		if c.withdraw(a) {
+			a.err = a.ctx.Err()
+			return
+		}
+		<-a.done // it is being written
+		return
+	case c.lead <- struct{}{}:
+	}
+	defer func() { <-c.lead }()
+	for !a.written() {
+		some := c.take()
+		write(some)
+		for _, one := range some {
+			close(one.done)
+		}
+	}
+}
+
+func (a *arrival) written() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// take returns those that come next, as many as one write may have alerts.
+func (c *crowd) take() []*arrival {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, alerts := 0, 0
+	for n < len(c.waiting) && (n == 0 || alerts+len(c.waiting[n].alerts) <= together) {
+		alerts += len(c.waiting[n].alerts)
+		n++
+	}
+	some := c.waiting[:n:n]
+	c.waiting = c.waiting[n:]
+	return some
+}
+
+// withdraw takes out one that waits no longer, and reports whether it still waited.
+func (c *crowd) withdraw(a *arrival) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var rest []*arrival
+	for _, one := range c.waiting {
+		if one != a {
+			rest = append(rest, one)
+		}
+	}
+	found := len(rest) < len(c.waiting)
+	c.waiting = rest
+	return found
+}
+
+const (
+	// together is how many alerts of a delivery are written in one transaction: other
+	// deliveries come in between the parts of a large one.
+	together = 500
+)
+
+// A turned alert is one that found no room.
+type turned struct{ name, why string }

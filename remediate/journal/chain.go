@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -61,26 +62,6 @@ type Verified struct {
 
 	// Checkpoint is the newest of those that replace deleted entries; nil where none was deleted.
 	Checkpoint *Checkpoint
-}
-
-// Verify reads the whole journal and returns an error that names the first entry
-// that was changed or moved, or before which one is missing. Where retention
-// has deleted entries a signed checkpoint is in their place. The entries then say what the rows of runs and
-// approvals must be, by which upkeep acts: one that differs, or that is missing or too many, is named. An
-// attacker who changes rows and cuts off entries that say so, or writes the whole chain
-// anew, is not found: no chain can show that.
-func (j *Journal) Verify(ctx context.Context) (v Verified, err error) {
-	said := make(map[int64]*saying)
-	v, read, err := j.walk(ctx, func(e remediate.Entry) error {
-		if e.Run != 0 {
-			note(said, e)
-		}
-		return nil
-	})
-	if err != nil {
-		return v, err
-	}
-	return v, j.rows(ctx, said, read)
 }
 
 // A link is an entry of the chain, or a checkpoint in the place of some.
@@ -194,4 +175,33 @@ func (j *Journal) Books(ctx context.Context) (all map[string]json.RawMessage, er
 		all[hash] = json.RawMessage(book)
 	}
 	return all, rows.Err()
+}
+
+// digest returns what shows that texts of a row are those that were written with an entry.
+func digest(texts ...string) string {
+	h := sha256.New()
+	for _, text := range texts {
+		fmt.Fprintf(h, "%d:%s", len(stored(text)), stored(text))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// stored is a text as both the store and an entry have it: neither keeps what is no UTF-8, each in its way.
+func stored(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	for strings.Contains(text, "\uFFFD\uFFFD") {
+		text = strings.ReplaceAll(text, "\uFFFD\uFFFD", "\uFFFD")
+	}
+	return text
+}
+
+// An approvalRow is an approval as the store has it.
+type approvalRow struct {
+	there                  bool
+	plan, approver, amount string
+	said, until            int64
+}
+
+func (a approvalRow) digest() string {
+	return digest(a.plan, a.approver, fmt.Sprint(a.said), fmt.Sprint(a.until), a.amount)
 }

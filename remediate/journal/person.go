@@ -30,7 +30,8 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 			amount, said = string(text), fmt.Sprintf(" for %s", asked.Amount)
 		}
 		plan := asked.Question()
-		row := approvalRow{plan: plan, approver: by, said: store.Millis(now), until: store.Millis(until), amount: amount}
+		row := approvalRow{plan: plan, approver: by, said: store.Millis(now), until: store.Millis(until),
+			amount: amount}
 		_, err := tx.Exec(`insert into approvals (run, plan, approver, said, until, amount) values (?, ?, ?, ?, ?, ?)
 			on conflict (run) do update set plan = excluded.plan, approver = excluded.approver,
 			said = excluded.said, until = excluded.until, amount = excluded.amount`,

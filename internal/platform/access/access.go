@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"runtime"
@@ -29,13 +28,6 @@ type Users interface {
 
 	// Stamp returns a value that changes with the password, and whether the user exists.
 	Stamp(name string) (stamp []byte, there bool)
-}
-
-// Notes keep texts over a restart.
-type Notes interface {
-	// Change replaces a note by what change makes of it, which is called again where another process was
-	// faster; nil leaves it as it is.
-	Change(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error
 }
 
 // Config is what a Guard knows.

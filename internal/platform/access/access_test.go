@@ -254,7 +254,7 @@ func TestGuessingFromMany(t *testing.T) {
 		t.Errorf("a user beside guesses at other names: %q %v", got, err)
 	}
 	_, wrong := from("192.0.2.7:1", "ann", "wrong")
-	_, unknown := from("192.0.2.7:1", "nobody", "wrong")
+	_, unknown := from("192.0.2.7:1", "no one", "wrong")
 	if !errors.Is(wrong, access.ErrSlow) || !errors.Is(unknown, access.ErrSlow) {
 		t.Errorf("a user who exists is answered %v, another name %v", wrong, unknown)
 	}

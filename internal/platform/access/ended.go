@@ -19,6 +19,24 @@ const (
 	ownEnded = 50
 )
 
+// Notes keep texts over a restart.
+type Notes interface {
+	// Change replaces a note by what change makes of it, which is called again where another process was
+	// faster; nil leaves it as it is.
+	Change(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error
+}
+
+// A ticket is what a cookie holds, signed.
+type ticket struct {
+	Kind  Kind   `json:"kind"`
+	Name  string `json:"name"`
+	Stamp []byte `json:"stamp"` // of the password or token: a changed one ends the session
+	Until int64  `json:"until"`
+	ID    string `json:"id"` // of what a logout ends
+}
+
+func (t *ticket) identity() string { return Identity{Kind: t.Kind, Name: t.Name}.String() }
+
 // sessions are those that were ended by a logout, until they would have ended by themselves.
 type sessions struct {
 	notes Notes

@@ -27,7 +27,7 @@ type waiting struct {
 	answer chan bool // whether there is a place; false: another one took the place in the queue
 }
 
-// Enter waits for a place and returns what gives it back; ok is false where there is none in time.
+// Enter waits for a place and returns what gives it back; ok is false where none came in time.
 func (p *Places) Enter(ctx context.Context, key string) (leave func(), ok bool) {
 	p.mu.Lock()
 	if p.used < p.Size {
@@ -56,7 +56,7 @@ func (p *Places) Enter(ctx context.Context, key string) (leave func(), ok bool) 
 }
 
 // join puts a key in the queue. Where it is full, the one of the last round leaves it, which is of
-// the key with the most; nil where that is the new one.
+// the key with the most; the result is nil where that is the new one.
 func (p *Places) join(key string) *waiting {
 	w := &waiting{key: key, round: p.round + 1, answer: make(chan bool, 1)}
 	for _, other := range p.queue {

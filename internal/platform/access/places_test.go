@@ -58,7 +58,7 @@ func TestPlacesInTurn(t *testing.T) {
 	}
 }
 
-// No place is lost, whoever gives up in the moment in which one is given.
+// No place is lost where one gives up in the moment in which a place is given.
 func TestPlacesComeBack(t *testing.T) {
 	p := &access.Places{Size: 2, Waiting: 50, Wait: time.Microsecond}
 	var all sync.WaitGroup

@@ -26,15 +26,6 @@ const (
 	maxLinks  = 100
 )
 
-// A ticket is what a cookie holds, signed.
-type ticket struct {
-	Kind  Kind   `json:"kind"`
-	Name  string `json:"name"`
-	Stamp []byte `json:"stamp"` // of the password or token: a changed one ends the session
-	Until int64  `json:"until"`
-	ID    string `json:"id"` // of what a logout ends
-}
-
 // session returns the identity of the session in a request's cookie.
 func (g *Guard) session(r *http.Request) (id Identity, ok bool, err error) {
 	t, err := g.ticket(r)
@@ -79,8 +70,6 @@ func (g *Guard) ticket(r *http.Request) (*ticket, error) {
 	}
 	return &t, nil
 }
-
-func (t *ticket) identity() string { return Identity{Kind: t.Kind, Name: t.Name}.String() }
 
 func sign(key []byte, text string) []byte {
 	h := hmac.New(sha256.New, key)

@@ -125,3 +125,37 @@ type routed struct {
 
 	under sync.RWMutex // held for reading by each delivery
 }
+
+// census counts the alerts that Alertmanager has, by their names.
+type census struct {
+	mu     sync.Mutex
+	all    int
+	byName map[string]int
+}
+
+// PreStore lets each alert in: who sends it is answered before.
+func (c *census) PreStore(*alert.Alert, bool) error { return nil }
+
+// PostStore counts an alert that is new.
+func (c *census) PostStore(a *alert.Alert, existing bool) {
+	if existing {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all++
+	c.byName[a.Name()]++
+}
+
+// PostDelete counts an alert no more.
+func (c *census) PostDelete(a *alert.Alert) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.byName[a.Name()]--; c.byName[a.Name()] <= 0 {
+		delete(c.byName, a.Name())
+	}
+}
+
+// PostGC is called after all of them.
+func (c *census) PostGC(model.Fingerprints) {}

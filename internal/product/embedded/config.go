@@ -4,6 +4,7 @@
 package embedded
 
 import (
+	"context"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -73,3 +74,11 @@ type Parts struct {
 
 // webhookPath is where the webhook handler is called within the process.
 const webhookPath = "/webhook"
+
+// AlertLimits bound how many alerts Alertmanager's API takes, as incidents are bounded.
+type AlertLimits struct {
+	All, PerName int // live ones, the rules' own among them; 0: no limit
+
+	// Refused notes that alerts found no room; may be nil.
+	Refused func(ctx context.Context, names []string, why string) error
+}

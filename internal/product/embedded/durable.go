@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -77,3 +78,9 @@ func (h *heldResponse) WriteHeader(status int) { h.status = status }
 
 // Write implements http.ResponseWriter.
 func (h *heldResponse) Write(text []byte) (int, error) { return h.body.Write(text) }
+
+func answerText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(text) // the client may have hung up
+}

@@ -2,8 +2,6 @@ package journal
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,22 +11,24 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// digest returns what shows that texts of a row are those that were written with an entry.
-func digest(texts ...string) string {
-	h := sha256.New()
-	for _, text := range texts {
-		fmt.Fprintf(h, "%d:%s", len(stored(text)), stored(text))
+// Verify reads the whole journal and returns an error that names the first entry
+// that was changed or moved, or before which one is missing. Where retention
+// has deleted entries a signed checkpoint is in their place. The entries then say what the rows of runs and
+// approvals must be, by which upkeep acts: one that differs, or that is missing or too many, is named. An
+// attacker who changes rows and cuts off entries that say so, or writes the whole chain
+// anew, is not found: no chain can show that.
+func (j *Journal) Verify(ctx context.Context) (v Verified, err error) {
+	said := make(map[int64]*saying)
+	v, read, err := j.walk(ctx, func(e remediate.Entry) error {
+		if e.Run != 0 {
+			note(said, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return v, err
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// stored is a text as both the store and an entry have it: neither keeps what is no UTF-8, each in its way.
-func stored(text string) string {
-	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
-	for strings.Contains(text, "\uFFFD\uFFFD") {
-		text = strings.ReplaceAll(text, "\uFFFD\uFFFD", "\uFFFD")
-	}
-	return text
+	return v, j.rows(ctx, said, read)
 }
 
 // A saying is what the entries of a run say that its rows are.
@@ -71,25 +71,15 @@ type row struct {
 	approval         approvalRow
 }
 
-type approvalRow struct {
-	there                  bool
-	plan, approver, amount string
-	said, until            int64
-}
-
-func (a approvalRow) digest() string {
-	return digest(a.plan, a.approver, fmt.Sprint(a.said), fmt.Sprint(a.until), a.amount)
-}
-
 // rows compares the runs and approvals with what the entries say. A run that went on after the entries were
 // read is left to the next time.
 func (j *Journal) rows(ctx context.Context, said map[int64]*saying, read int64) error {
 	if err := j.missing(ctx, read); err != nil {
 		return err
 	}
-	rows, err := j.store.Query(ctx, "select id, state, why, reason, incident, created, changed, cancel, request, runs.plan, "+
-		"run is not null, coalesce(approvals.plan, ''), coalesce(approver, ''), coalesce(amount, ''), coalesce(said, 0), "+
-		"coalesce(until, 0) from runs left join approvals on approvals.run = runs.id where not exists (select 1 from "+
+	rows, err := j.store.Query(ctx, "select id, state, why, reason, incident, created, changed, cancel, request, "+
+		"runs.plan, run is not null, coalesce(approvals.plan, ''), coalesce(approver, ''), coalesce(amount, ''), "+
+		"coalesce(said, 0), coalesce(until, 0) from runs left join approvals on approvals.run = runs.id where not exists (select 1 from "+
 		"entries where entries.run = runs.id and entries.seq > ?) order by id", read)
 	if err != nil {
 		return err
@@ -98,8 +88,8 @@ func (j *Journal) rows(ctx context.Context, said map[int64]*saying, read int64) 
 	for rows.Next() {
 		var r row
 		a := &r.approval
-		if err := rows.Scan(&r.id, &r.state, &r.why, &r.reason, &r.incident, &r.created, &r.changed, &r.cancel, &r.request,
-			&r.plan, &a.there, &a.plan, &a.approver, &a.amount, &a.said, &a.until); err != nil {
+		if err := rows.Scan(&r.id, &r.state, &r.why, &r.reason, &r.incident, &r.created, &r.changed, &r.cancel,
+			&r.request, &r.plan, &a.there, &a.plan, &a.approver, &a.amount, &a.said, &a.until); err != nil {
 			return err
 		}
 		s := said[r.id]
@@ -120,8 +110,8 @@ func (j *Journal) missing(ctx context.Context, read int64) error {
 		query, text string
 		args        []any
 	}{
-		{"select min(run) from entries where run <> 0 and seq <= ? and not exists (select 1 from runs where runs.id = " +
-			"entries.run)", "journal: run %d has entries and is not there: it was deleted", []any{read}},
+		{"select min(run) from entries where run <> 0 and seq <= ? and not exists (select 1 from runs where runs.id " +
+			"= entries.run)", "journal: run %d has entries and is not there: it was deleted", []any{read}},
 		{"select min(run) from approvals where not exists (select 1 from runs where runs.id = approvals.run)",
 			"journal: an approval is of run %d, which is not there", nil},
 	} {
@@ -160,8 +150,8 @@ func (r row) differs(s *saying) string {
 	last := s.last
 	switch {
 	case r.state != last.To:
-		return fmt.Sprintf("it is %s, and its last entry does not say so: it was changed, or entries at the end are missing",
-			r.state)
+		return fmt.Sprintf("it is %s, and its last entry does not say so: it was changed, or entries at the end are "+
+			"missing", r.state)
 	case stored(r.cancel) != stored(s.cancel) && (s.first.To != "" || r.cancel == ""):
 		return fmt.Sprintf("it is cancelled by %q, and its entries say %q", r.cancel, s.cancel)
 	}
