@@ -79,7 +79,8 @@ func (j *Journal) rows(ctx context.Context, said map[int64]*saying, read int64) 
 	}
 	rows, err := j.store.Query(ctx, "select id, state, why, reason, incident, created, changed, cancel, request, "+
 		"runs.plan, run is not null, coalesce(approvals.plan, ''), coalesce(approver, ''), coalesce(amount, ''), "+
-		"coalesce(said, 0), coalesce(until, 0) from runs left join approvals on approvals.run = runs.id where not exists (select 1 from "+
+		"coalesce(said, 0), coalesce(until, 0) from runs left join approvals on approvals.run = runs.id "+
+		"where not exists (select 1 from "+
 		"entries where entries.run = runs.id and entries.seq > ?) order by id", read)
 	if err != nil {
 		return err
