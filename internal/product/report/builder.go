@@ -1,0 +1,210 @@
+package report
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// A builder reads the figures of one period.
+type builder struct {
+	Config
+	period, before Period
+
+	ran     Coverage       // by the days on which upkeep was scraped
+	ranBy   Query          // how that is known
+	outcome journal.Review // what the journal says of the period
+	fired   inbox.Review   // what fired in it
+
+	costs   []statement // of the statements; nil before they are read
+	costsOf *Figure     // with how they were read
+}
+
+// A section is a title with what reads its figures.
+type section struct {
+	title   string
+	figures []func(context.Context) (Figure, error)
+}
+
+func (b *builder) sections() []section {
+	return []section{
+		{"Services", []func(context.Context) (Figure, error){b.availability, b.errorRate, b.latency}},
+		{"PostgreSQL statements", []func(context.Context) (Figure, error){b.slowest, b.costliest, b.changed}},
+		{"Redis", []func(context.Context) (Figure, error){b.hitRatio}},
+		{"Growth and forecast", []func(context.Context) (Figure, error){b.growth}},
+		{"Bloat and indexes", []func(context.Context) (Figure, error){b.tableBloat, b.indexBloat, b.advice}},
+		{"Backups", []func(context.Context) (Figure, error){b.backups}},
+		{"Updates and vulnerabilities", []func(context.Context) (Figure, error){b.updates, b.vulnerabilities}},
+		{"What upkeep did", []func(context.Context) (Figure, error){b.outcomes, b.helped, b.acted}},
+		{"Alerts", []func(context.Context) (Figure, error){b.alerts, b.offenders}},
+		{"Decisions for people", []func(context.Context) (Figure, error){b.waiting, b.refused, b.byHand}},
+	}
+}
+
+// prepare reads what several figures need.
+func (b *builder) prepare(ctx context.Context) (err error) {
+	if b.outcome, err = b.Journal.Review(ctx, b.period.From, b.period.end); err != nil {
+		return err
+	}
+	if b.fired, err = b.Inbox.Review(ctx, b.period.From, b.period.end); err != nil {
+		return err
+	}
+	b.ranBy = covers("upkeep_build_info")
+	b.ran, err = b.covered(ctx, "upkeep_build_info")
+	if err != nil {
+		b.ran = Coverage{} // the figures of Prometheus say why
+	}
+	return nil
+}
+
+// noPrometheus is what a figure of metrics says without one.
+const noPrometheus = "no Prometheus is configured: set embedded.enabled or prometheus.url"
+
+// instant asks for a vector at a moment, and drops what is no number.
+func (b *builder) instant(ctx context.Context, expr string, at time.Time) ([]prom.Sample, error) {
+	if b.Prometheus == nil {
+		return nil, nil
+	}
+	all, err := b.Prometheus.Query(ctx, expr, at)
+	return slices.DeleteFunc(all, func(s prom.Sample) bool { return math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }), err
+}
+
+// values asks for a vector at a moment, by the labels of its subjects.
+func (b *builder) values(ctx context.Context, expr string, by []string, at time.Time) (map[string]*float64, error) {
+	all, err := b.instant(ctx, expr, at)
+	values := make(map[string]*float64, len(all))
+	for _, s := range all {
+		values[keyOf(s.Labels, by)] = new(s.Value)
+	}
+	return values, err
+}
+
+// daily asks for the value of each day, at its end. A day without a value is nil.
+func (b *builder) daily(ctx context.Context, expr string, by []string) (map[string][]*float64, error) {
+	values := make(map[string][]*float64)
+	if b.Prometheus == nil {
+		return values, nil
+	}
+	all, err := b.Prometheus.Range(ctx, expr, b.period.From.Add(day), b.period.end, day)
+	for _, s := range all {
+		days := make([]*float64, b.period.days())
+		for _, p := range s.Points {
+			i := int(p.At.Sub(b.period.From)/day) - 1
+			if i >= 0 && i < len(days) && !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0) {
+				days[i] = new(p.Value)
+			}
+		}
+		values[keyOf(s.Labels, by)] = days
+	}
+	return values, err
+}
+
+// hours is how the coverage of a vector is read: the share of the hours of each day at whose end it
+// has a value.
+func hours(has string) string { return "count_over_time((" + has + ")[1d:1h]) / 24" }
+
+// covers is the query for the coverage of a figure.
+func covers(selector string) Query {
+	return Query{Language: "PromQL", Text: hours("count(" + selector + ")"), Step: "1d", About: "coverage"}
+}
+
+// covered reads the coverage of a selector.
+func (b *builder) covered(ctx context.Context, selector string) (Coverage, error) {
+	days, err := b.daily(ctx, covers(selector).Text, nil)
+	if err != nil || b.Prometheus == nil {
+		return Coverage{}, err
+	}
+	return b.coverage(days[keyOf(nil, nil)]), nil
+}
+
+// coverage sums up the shares of the days.
+func (b *builder) coverage(days []*float64) Coverage {
+	var c Coverage
+	sum := 0.0
+	for i := range b.period.days() {
+		if i < len(days) && days[i] != nil && *days[i] > 0 {
+			sum += min(*days[i], 1) // before Prometheus 3 both ends of a range count
+			continue
+		}
+		c.Gaps = append(c.Gaps, b.period.From.Add(time.Duration(i)*day).Format(time.DateOnly))
+	}
+	c.Share = new(sum / float64(b.period.days()))
+	return c
+}
+
+// shareOf returns the mean of the shares of days.
+func (b *builder) shareOf(days []*float64) *float64 {
+	if days == nil {
+		return nil
+	}
+	return b.coverage(days).Share
+}
+
+// keyOf joins the values of labels.
+func keyOf(labels map[string]string, by []string) string {
+	var k strings.Builder
+	for _, name := range by {
+		k.WriteString(labels[name])
+		k.WriteByte(0)
+	}
+	return k.String()
+}
+
+// nameOf writes the labels of a key for people.
+func nameOf(key string) string {
+	var parts []string
+	for part := range strings.SplitSeq(strings.TrimSuffix(key, "\x00"), "\x00") {
+		if part != "" {
+			parts = append(parts, visible.Text(part))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// over writes the length of a period into an expression.
+func over(expr string, p Period) string { return strings.ReplaceAll(expr, "$range", p.lasts()) }
+
+// maxRows is how many rows a table has: what is further down is looked at on a dashboard.
+const maxRows = 20
+
+// cut leaves out what is beyond the length of a table.
+func (f *Figure) cut(most int) {
+	if len(f.Rows) > most {
+		f.Hidden = len(f.Rows) - most
+		f.Rows = f.Rows[:most]
+	}
+}
+
+// shown returns a figure that says so where it has no row, and no list that is null in JSON.
+func (f Figure) shown() Figure {
+	if f.Queries == nil {
+		f.Queries = []Query{}
+	}
+	if f.Gaps == nil {
+		f.Gaps = []string{}
+	}
+	if f.Columns == nil {
+		f.Columns = []Column{}
+	}
+	if f.Rows == nil {
+		f.Rows = [][]Cell{}
+	}
+	f.Fault = visible.Text(f.Fault)
+	return f
+}
+
+// part returns one of the values of a key.
+func part(key string, i int) string {
+	parts := strings.Split(key, "\x00")
+	if i >= len(parts) {
+		return ""
+	}
+	return parts[i]
+}

@@ -1,0 +1,180 @@
+// Package report makes the review of a month or a quarter from Prometheus and the journal: what
+// was available, slow, growing, advised, repaired and repeated, beside the period before. Every figure
+// carries its query and the share of the time that its data cover. What has no data is shown as
+// such, never as zero.
+//
+// A section is a file that holds its queries; Make runs them and knows nothing of how they are
+// shown. Page, Markdown and PDF write what Make has read.
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// A Prometheus answers questions in PromQL, at a moment and over a time.
+type Prometheus interface {
+	Query(ctx context.Context, expr string, at time.Time) ([]prom.Sample, error)
+	Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]prom.Series, error)
+}
+
+// Config is what a report is made from.
+type Config struct {
+	Prometheus Prometheus // nil: none is configured
+	Journal    *journal.Journal
+	Inbox      *inbox.Inbox
+
+	// Lowers returns the metric that a request is to lower; "" where that is unknown.
+	Lowers func(remediate.Request) string
+
+	Version string
+	Now     func() time.Time // time.Now where nil
+}
+
+// A Report is the review of one period.
+type Report struct {
+	Name     string    `json:"name"` // 2026-10 or 2026-Q3
+	Title    string    `json:"title"`
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`    // not included
+	Until    time.Time `json:"until"` // up to when data were read: To, or the last midnight of a period that is not over
+	Made     time.Time `json:"made"`
+	Version  string    `json:"version"`
+	Sections []Section `json:"sections"`
+}
+
+// A Section is what belongs together.
+type Section struct {
+	Title   string   `json:"title"`
+	Figures []Figure `json:"figures"`
+}
+
+// A Figure is one table, with a chart or without.
+type Figure struct {
+	Title   string  `json:"title"`
+	About   string  `json:"about,omitempty"`
+	Queries []Query `json:"queries"`
+	Coverage
+	Columns []Column `json:"columns"`
+	Rows    [][]Cell `json:"rows"`
+	Hidden  int      `json:"hidden,omitempty"` // rows that are left out
+	Note    string   `json:"note,omitempty"`
+	Fault   string   `json:"fault,omitempty"` // why it could not be read
+	Charts  []Chart  `json:"charts,omitempty"`
+}
+
+// A Coverage says which part of the period the data of a figure cover.
+type Coverage struct {
+	Share *float64 `json:"coverage"` // from 0 to 1; nil where it is not known
+	Gaps  []string `json:"days_without_data"`
+}
+
+// A Query is how a figure was read.
+type Query struct {
+	Language string    `json:"language"` // PromQL or SQL
+	Text     string    `json:"text"`
+	At       time.Time `json:"at,omitzero"`     // of an expression that is evaluated at one moment
+	Step     string    `json:"step,omitempty"`  // of one that is evaluated at each step of the period
+	About    string    `json:"about,omitempty"` // what it is for
+}
+
+// A Column is the heading of a column with the unit of its values.
+type Column struct {
+	Name string `json:"name"`
+	Unit Unit   `json:"unit,omitempty"`
+}
+
+// A Cell is a text, and the number that it writes where it is one.
+type Cell struct {
+	Text  string   `json:"text"`
+	Value *float64 `json:"value,omitempty"`
+}
+
+// ErrNoData says that nothing is known of a period.
+var ErrNoData = errors.New("no data")
+
+// sectionsAtOnce is how many sections are read at once: as many as a small machine has processors.
+const sectionsAtOnce = 2
+
+// Make reads the report of a period. A figure that cannot be read says why; the others are
+// still there.
+func Make(ctx context.Context, c Config, p Period) (r Report, err error) {
+	now := time.Now
+	if c.Now != nil {
+		now = c.Now
+	}
+	r = Report{Name: p.Name, Title: p.Title(), From: p.From, To: p.To, Made: now().UTC().Truncate(time.Second),
+		Version: c.Version}
+	if p, err = p.until(now()); err != nil {
+		return r, err
+	}
+	r.Until = p.end
+	b := &builder{Config: c, period: p, before: p.before()}
+	if err := b.prepare(ctx); err != nil {
+		return r, err
+	}
+	all := b.sections()
+	r.Sections = make([]Section, len(all))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(sectionsAtOnce)
+	for i, s := range all {
+		r.Sections[i].Title = s.title
+		group.Go(func() error {
+			for _, figure := range s.figures {
+				f, err := figure(ctx)
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if err != nil {
+					f.Fault = err.Error()
+				}
+				r.Sections[i].Figures = append(r.Sections[i].Figures, f.shown())
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return r, fmt.Errorf("report: %w", err)
+	}
+	if r.empty() {
+		return r, b.nothing(ctx)
+	}
+	return r, nil
+}
+
+// empty reports whether no figure has a row.
+func (r Report) empty() bool {
+	for _, s := range r.Sections {
+		for _, f := range s.Figures {
+			if len(f.Rows) > 0 || f.Fault != "" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// nothing says that a period has no data, and what to do.
+func (b *builder) nothing(ctx context.Context) error {
+	hint := "the journal is empty"
+	if at, err := b.Journal.Oldest(ctx); err != nil {
+		return err
+	} else if !at.IsZero() {
+		hint = "the oldest entry of the journal is of " + at.UTC().Format(time.DateOnly)
+	}
+	if b.Prometheus == nil {
+		hint += ", and no Prometheus is configured (embedded.enabled or prometheus.url)"
+	} else {
+		hint += ", and Prometheus has no sample of that time"
+	}
+	return fmt.Errorf("%w of %s: %s; choose a later period", ErrNoData, b.period.Title(), hint)
+}
