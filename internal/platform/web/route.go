@@ -59,6 +59,9 @@ func Deliveries() Pool { return Pool{"deliver", 512, time.Second} }
 // Audits is the pool of what reads the whole journal.
 func Audits() Pool { return Pool{"audit", 1, 10 * time.Second} }
 
+// Reports is the pool of what reads a month or a quarter.
+func Reports() Pool { return Pool{"report", 1, 30 * time.Second} }
+
 // Queries is the pool of PromQL, which has budgets besides.
 func Queries() Pool { return Pool{"query", 32, 10 * time.Second} }
 

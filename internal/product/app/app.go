@@ -27,7 +27,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
-	"github.com/ai-micro-service/upkeep/internal/product/forecast"
+	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -226,7 +226,7 @@ func (a *App) prometheus() (prom.Prometheus, bool) {
 }
 
 // asker returns the same for the console, or nil.
-func (a *App) asker() forecast.Asker {
+func (a *App) asker() report.Prometheus {
 	if p, ok := a.prometheus(); ok {
 		return p
 	}

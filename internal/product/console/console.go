@@ -19,7 +19,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
-	"github.com/ai-micro-service/upkeep/internal/product/forecast"
+	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -40,12 +40,12 @@ type Config struct {
 	Journal   *journal.Journal
 	Engine    *engine.Engine
 	Scheduler *schedule.Scheduler
-	Metrics   func() forecast.Asker // nil, or nil of it: no Prometheus is configured
-	Guard     *access.Guard         // of logins; nil: no logins
-	External  string                // where people reach this upkeep
-	Names     func() Names          // what a pause can be about
-	Signer    *notify.Signer        // of approval links; nil: no links
-	Limits    map[string]float64    // "action metric", or action → the limit of the rule that asks for it
+	Metrics   func() report.Prometheus // nil, or nil of it: no Prometheus is configured
+	Guard     *access.Guard            // of logins; nil: no logins
+	External  string                   // where people reach this upkeep
+	Names     func() Names             // what a pause can be about
+	Signer    *notify.Signer           // of approval links; nil: no links
+	Limits    map[string]float64       // "action metric", or action → the limit of the rule that asks for it
 	Version   string
 	Logger    *slog.Logger
 

@@ -24,3 +24,9 @@ func request(path string, need access.Role, doc string, handler gin.HandlerFunc)
 	r.Body, r.Time = maxBody, requestTime
 	return r
 }
+
+// bounded is a route that makes a report: one at once, which reads a month.
+func bounded(r web.Route) web.Route {
+	r.Pool, r.Time = web.Reports(), reportTime
+	return r
+}

@@ -15,6 +15,8 @@ func (c *Console) Routes() []web.Route {
 		page("/", access.View, "what fires, what runs, what the targets say", c.page),
 		page(strings.TrimSuffix(runbooks.Path, "/"), access.View, "the list of runbooks", c.runbookList),
 		page(runbooks.Path+":name", access.View, "one runbook", c.runbook),
+		bounded(page(ReportPath+":name", access.View, "the review of a month or a quarter, like 2026-10 or 2026-Q3",
+			c.reportPage)),
 		{Methods: []string{http.MethodGet}, Path: stylePath, Open: true, Doc: "the style sheet of the pages",
 			Handler: style},
 
@@ -25,6 +27,8 @@ func (c *Console) Routes() []web.Route {
 		web.Get(Prefix+"/pauses", access.View, "the pauses", c.pauses),
 		web.Get(Prefix+"/schedules", access.View, "the next and last occurrences", c.schedules),
 		web.Get(Prefix+"/forecast", access.View, "growth and time to the limit of what fills up", c.forecast),
+		bounded(web.Get(Prefix+"/report", access.View, "the review of a month or a quarter: month, or quarter",
+			c.reportJSON)),
 		web.Get(Prefix+"/policies", access.View, "the policies with their state and results", c.policies),
 		web.Get(Prefix+"/journal", access.View, "the last entries of the journal; limit, before", c.log),
 		web.Get(Prefix+"/dead_letters", access.Operate, "deliveries that could not be parsed; limit, before",

@@ -9,7 +9,7 @@ import (
 
 // backups shows the state of the backups at the end of the period.
 func (b *builder) backups(ctx context.Context) (f Figure, err error) {
-	f = Figure{Title: "Backups", About: "On the last day of the period. A backup is proven when it was restored.",
+	f = Figure{Title: "Newest backups", About: "On the last day of the period. A backup is proven when it was restored.",
 		Columns: []Column{{"backup", Words}, {"newest", Date}, {"age", Seconds}, {"oldest age in the period", Seconds},
 			{"looks valid", Words}, {"restored and found good", Date}, {"number", Number}, {"data", Ratio}}}
 	if b.Prometheus == nil {

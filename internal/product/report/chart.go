@@ -49,7 +49,7 @@ const (
 	chartWidth, plotHeight              = 720, 150
 	leftMargin, rightMargin, topMargin  = 70, 10, 10
 	axisHeight, legendLine, barHeight   = 20, 15, 13
-	barLabel, barGap, barValue, ticksAt = 250, 6, 70, 3
+	barLabel, barGap, barValue, ticksAt = 260, 6, 70, 3
 )
 
 // svg draws the chart.
@@ -210,7 +210,7 @@ func (c Chart) bars() Node {
 	var parts Group
 	at := float64(topMargin)
 	for _, s := range c.Series {
-		parts = append(parts, label("legend end", barLabel-8, at+barHeight, shorten(s.Name, 40)))
+		parts = append(parts, label("legend end", barLabel-8, at+barHeight, shorten(s.Name, 36)))
 		for i, v := range s.Values {
 			if v == nil {
 				parts = append(parts, label("tick", barLabel, at+barHeight-3, unknown))

@@ -93,7 +93,7 @@ func (r Report) covers(f Figure) string {
 }
 
 func (f Figure) mark() string {
-	if *f.Share < 1 {
+	if f.Share != nil && *f.Share < 1 {
 		return "coverage part"
 	}
 	return "coverage"

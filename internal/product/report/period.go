@@ -84,7 +84,8 @@ func (p Period) until(now time.Time) (Period, error) {
 		p.end = now.UTC().Truncate(day)
 	}
 	if !p.end.After(p.From) {
-		return p, fmt.Errorf("%s has no whole day yet: ask again tomorrow, or for the period before", p.Title())
+		return p, fmt.Errorf("%w of %s yet: it has no whole day; ask again tomorrow, or for the period before", ErrNoData,
+			p.Title())
 	}
 	return p, nil
 }

@@ -124,15 +124,15 @@ func Make(ctx context.Context, c Config, p Period) (r Report, err error) {
 	}
 	all := b.sections()
 	r.Sections = make([]Section, len(all))
-	group, ctx := errgroup.WithContext(ctx)
+	group, reading := errgroup.WithContext(ctx)
 	group.SetLimit(sectionsAtOnce)
 	for i, s := range all {
 		r.Sections[i].Title = s.title
 		group.Go(func() error {
 			for _, figure := range s.figures {
-				f, err := figure(ctx)
-				if ctx.Err() != nil {
-					return context.Cause(ctx)
+				f, err := figure(reading)
+				if reading.Err() != nil {
+					return context.Cause(reading)
 				}
 				if err != nil {
 					f.Fault = err.Error()

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	review "github.com/ai-micro-service/upkeep/internal/product/report"
+)
+
+// reportFlags are how a report is written.
+type reportFlags struct {
+	client
+	period           string // the month or the quarter; "" for the last one
+	format, out, bin string
+}
+
+func reportCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "report",
+		Short: "Write the review of a month or a quarter",
+		Long: `Write the review of a month or a quarter: services, statements, growth, bloat and indexes, backups,
+updates, what upkeep did and what it helped, repeated alerts, and decisions for people. Every figure has its
+query and the share of the time that its data cover. docs/report.md describes the figures.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.AddCommand(periodCommand("month", "like 2026-10", review.Month),
+		periodCommand("quarter", "like 2026-Q3", review.Quarter))
+	return cmd
+}
+
+func periodCommand(kind, like string, read func(string, time.Time) (review.Period, error)) *cobra.Command {
+	var f reportFlags
+	cmd := &cobra.Command{
+		Use:   kind,
+		Short: "Write the review of a " + kind,
+		Long: fmt.Sprintf(`Write the review of a %[1]s, by default of the last one that is over.
+
+html and pdf are written to the file upkeep-PERIOD.html or .pdf in the working directory, md and json to standard
+output; --out names another file, or - for standard output. A pdf is printed by the Chromium of this machine.`, kind),
+		Example: fmt.Sprintf("  upkeep report %[1]s\n  upkeep report %[1]s --%[1]s %[2]s --format pdf --out review.pdf", kind,
+			strings.TrimPrefix(like, "like ")),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.json {
+				f.format = "json"
+			}
+			return f.write(cmd.Context(), cmd.OutOrStdout(), kind, read)
+		},
+	}
+	f.flags(cmd)
+	cmd.Flags().StringVar(&f.period, kind, "", "the "+kind+", "+like+" (default the last one that is over)")
+	cmd.Flags().StringVar(&f.format, "format", "html", "html, md, json or pdf")
+	cmd.Flags().StringVarP(&f.out, "out", "o", "", "file to write, - for standard output")
+	cmd.Flags().StringVar(&f.bin, "chromium", "", "path of Chromium, which prints the pdf (default chromium,\n"+
+		"chromium-browser or google-chrome in PATH)")
+	return cmd
+}
+
+// write asks for a report and writes it.
+func (f reportFlags) write(ctx context.Context, stdout io.Writer, kind string,
+	read func(string, time.Time) (review.Period, error)) error {
+	if !slices.Contains([]string{"html", "md", "json", "pdf"}, f.format) {
+		return fmt.Errorf("--format %q: want html, md, json or pdf", f.format)
+	}
+	p, err := read(f.period, time.Now())
+	if err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	if f.format == "pdf" && f.out == "-" {
+		return fmt.Errorf("--out -: a pdf is not written to standard output; name a file")
+	}
+	var r review.Report
+	f.client.json = true // names are made visible where they are shown
+	query := "/report?" + url.Values{kind: {p.Name}}.Encode()
+	if err := f.do(ctx, http.MethodGet, query, nil, &r); err != nil {
+		return err
+	}
+	write := func(w io.Writer) error { return f.form(ctx, w, r) }
+	file := f.out
+	switch {
+	case file == "-", file == "" && (f.format == "md" || f.format == "json"):
+		return write(stdout)
+	case file == "":
+		file = "upkeep-" + p.Name + "." + f.format
+	}
+	if err := replaceFile(file, write); err != nil {
+		return fmt.Errorf("--out %s: %w", file, err)
+	}
+	fmt.Fprintln(stdout, file)
+	return nil
+}
+
+// form writes a report in a format.
+func (f reportFlags) form(ctx context.Context, w io.Writer, r review.Report) error {
+	switch f.format {
+	case "md":
+		return review.Markdown(w, r)
+	case "json":
+		return printJSON(w, r)
+	case "pdf":
+		pdf, err := review.PDF(ctx, f.bin, r)
+		if err == nil {
+			_, err = w.Write(pdf)
+		}
+		return err
+	}
+	return review.Page(w, r)
+}
+
+// replaceFile writes a file, whole or not at all: the one before stays where something fails.
+func replaceFile(path string, write func(io.Writer) error) (err error) {
+	made, err := os.CreateTemp(filepath.Dir(path), ".upkeep-report-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(made.Name()) // what is wrong is known
+		}
+	}()
+	if err = write(made); err == nil {
+		err = made.Chmod(0o644)
+	}
+	if e := made.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(made.Name(), path)
+	}
+	return err
+}

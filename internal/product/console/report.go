@@ -1,0 +1,73 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/report"
+)
+
+// ReportPath is below which the pages of reports are, like /report/2026-10.
+const ReportPath = "/report/"
+
+// reportTime is enough for a quarter on a busy machine.
+const reportTime = 2 * time.Minute
+
+// reportJSON answers with the report of a month or a quarter.
+func (c *Console) reportJSON(g *gin.Context) {
+	read, text := report.Month, g.Query("month")
+	if quarter, ok := g.GetQuery("quarter"); ok {
+		if _, both := g.GetQuery("month"); both {
+			c.answer(g, 0, nil, badRequest("want month or quarter, not both"))
+			return
+		}
+		read, text = report.Quarter, quarter
+	}
+	p, err := read(text, time.Now())
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(err.Error()))
+		return
+	}
+	r, err := c.Report(g.Request.Context(), p)
+	c.answer(g, http.StatusOK, r, err)
+}
+
+// reportPage shows a report in the browser. The page has a policy of its own: it has its style in
+// it, since it can be saved and sent.
+func (c *Console) reportPage(g *gin.Context) {
+	p, err := report.Named(g.Param("name"), time.Now())
+	if err != nil {
+		http.Error(g.Writer, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r, err := c.Report(g.Request.Context(), p)
+	if known, ok := errors.AsType[*statusError](err); ok {
+		http.Error(g.Writer, known.text, known.status)
+		return
+	}
+	if err != nil {
+		c.Logger.Error("report broke", "period", p.Name, "err", err)
+		http.Error(g.Writer, "the report cannot be made: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	web.PageHeaders(g)
+	g.Header("Content-Security-Policy", report.Policy()+"; frame-ancestors 'none'")
+	if err := report.Page(g.Writer, r); err != nil {
+		c.Logger.Debug("page not delivered", "err", err)
+	}
+}
+
+// Report makes the report of a period. That there is nothing to report is an error with a status.
+func (c *Console) Report(ctx context.Context, p report.Period) (report.Report, error) {
+	r, err := report.Make(ctx, report.Config{Prometheus: c.metrics(), Journal: c.Journal, Inbox: c.Inbox,
+		Lowers: c.lowers, Version: c.Version}, p)
+	if errors.Is(err, report.ErrNoData) {
+		err = &statusError{http.StatusNotFound, err.Error()}
+	}
+	return r, err
+}

@@ -1,0 +1,312 @@
+package report_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/product/report"
+)
+
+// A browser is a Chromium that is driven over a pipe.
+type browser struct {
+	t       *testing.T
+	in      *os.File
+	out     *bufio.Reader
+	session string
+	last    int
+	events  []event
+}
+
+// An event is what the browser says by itself, or its answer to a command.
+type event struct {
+	ID     int
+	Method string
+	Params json.RawMessage
+	Result json.RawMessage
+	Error  *struct{ Message string }
+}
+
+func startBrowser(t *testing.T) *browser {
+	t.Helper()
+	dir := t.TempDir()
+	commands, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, answers, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "chromium", "--headless=new", "--no-sandbox", "--disable-gpu",
+		"--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--remote-debugging-pipe",
+		"--user-data-dir="+filepath.Join(dir, "profile"))
+	cmd.ExtraFiles = []*os.File{commands, answers}
+	cmd.Env = append(cmd.Environ(), "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v (the tests need Debian's packages; make test installs them)", err)
+	}
+	_, _ = commands.Close(), answers.Close()
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+		_ = cmd.Wait()                                      // by that signal
+		_, _ = in.Close(), out.Close()
+	})
+	b := &browser{t: t, in: in, out: bufio.NewReader(out)}
+	var made struct{ TargetID, SessionID string }
+	b.do("Target.createTarget", map[string]any{"url": "about:blank"}, &made)
+	b.do("Target.attachToTarget", map[string]any{"targetId": made.TargetID, "flatten": true}, &made)
+	b.session = made.SessionID
+	for _, domain := range []string{"Page", "Network", "Runtime", "Log"} {
+		b.do(domain+".enable", nil, nil)
+	}
+	return b
+}
+
+// do sends a command and waits for its answer.
+func (b *browser) do(method string, params map[string]any, into any) {
+	b.t.Helper()
+	b.last++
+	if params == nil {
+		params = map[string]any{}
+	}
+	message := map[string]any{"id": b.last, "method": method, "params": params}
+	if b.session != "" {
+		message["sessionId"] = b.session
+	}
+	text, err := json.Marshal(message)
+	if err == nil {
+		_, err = b.in.Write(append(text, 0))
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	e := b.until(func(e event) bool { return e.ID == b.last })
+	if e.Error != nil {
+		b.t.Fatalf("%s: %s", method, e.Error.Message)
+	}
+	if into != nil {
+		if err := json.Unmarshal(e.Result, into); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// until reads events up to one, and keeps all.
+func (b *browser) until(is func(event) bool) event {
+	b.t.Helper()
+	for {
+		text, err := b.out.ReadBytes(0)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		var e event
+		if err := json.Unmarshal(bytes.TrimSuffix(text, []byte{0}), &e); err != nil {
+			b.t.Fatal(err)
+		}
+		b.events = append(b.events, e)
+		if is(e) {
+			return e
+		}
+	}
+}
+
+// open opens a page and returns what of it is not as it should be: messages of the console, and
+// requests for anything but the page.
+func (b *browser) open(url string) (wrong []string) {
+	b.t.Helper()
+	b.do("Page.navigate", map[string]any{"url": url}, nil)
+	if !slices.ContainsFunc(b.events, loaded) {
+		b.until(loaded)
+	}
+	for _, e := range b.events {
+		switch e.Method {
+		case "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded":
+			wrong = append(wrong, e.Method+" "+string(e.Params))
+		case "Network.requestWillBeSent":
+			var sent struct{ Request struct{ URL string } }
+			if err := json.Unmarshal(e.Params, &sent); err != nil || sent.Request.URL != url {
+				wrong = append(wrong, "request of "+sent.Request.URL)
+			}
+		}
+	}
+	return wrong
+}
+
+func loaded(e event) bool { return e.Method == "Page.loadEventFired" }
+
+// value evaluates an expression in the page.
+func (b *browser) value(expr string) string {
+	b.t.Helper()
+	var answer struct{ Result struct{ Value any } }
+	b.do("Runtime.evaluate", map[string]any{"expression": expr, "returnByValue": true}, &answer)
+	return fmt.Sprint(answer.Result.Value)
+}
+
+// A pdfPage is one page with the places of its words, in points.
+type pdfPage struct {
+	Width  float64 `xml:"width,attr"`
+	Height float64 `xml:"height,attr"`
+	Words  []struct {
+		Left   float64 `xml:"xMin,attr"`
+		Top    float64 `xml:"yMin,attr"`
+		Right  float64 `xml:"xMax,attr"`
+		Bottom float64 `xml:"yMax,attr"`
+		Text   string  `xml:",chardata"`
+	} `xml:"word"`
+}
+
+// pages reads a PDF, by another program than made it.
+func pages(t *testing.T, pdf []byte) []pdfPage {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "report.pdf")
+	if err := os.WriteFile(path, pdf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := exec.CommandContext(t.Context(), "pdftotext", "-bbox", path, "-").Output()
+	if err != nil {
+		t.Fatalf("%v (the tests need Debian's packages; make test installs them)", err)
+	}
+	var read struct {
+		Pages []pdfPage `xml:"body>doc>page"`
+	}
+	d := xml.NewDecoder(bytes.NewReader(text))
+	d.Strict, d.Entity = false, xml.HTMLEntity
+	if err := d.Decode(&read); err != nil || len(read.Pages) == 0 {
+		t.Fatalf("%v, %d pages", err, len(read.Pages))
+	}
+	return read.Pages
+}
+
+// inside checks that a PDF is A4 and that nothing is beyond its margins, where it would be cut.
+func inside(t *testing.T, all []pdfPage) {
+	t.Helper()
+	const margin = 11.5 / 25.4 * 72 // the style sheet has 12 mm
+	for i, p := range all {
+		if p.Width < 594 || p.Width > 596 || p.Height < 841 || p.Height > 843 {
+			t.Errorf("page %d is %v × %v points", i+1, p.Width, p.Height)
+		}
+		for _, w := range p.Words {
+			if w.Left < margin || w.Right > p.Width-margin || w.Top < margin || w.Bottom > p.Height-margin {
+				t.Errorf("page %d: %q is at %.0f–%.0f, %.0f–%.0f", i+1, w.Text, w.Left, w.Right, w.Top, w.Bottom)
+			}
+		}
+	}
+}
+
+// The page opens from the disk without a request and without an error, whatever names are in it,
+// and is printed on A4 with nothing beyond the margins.
+func TestChromiumOpensAndPrints(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, time.Hour, 12)
+	r := f.report("2026-08")
+	path := filepath.Join(t.TempDir(), "report.html")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := report.Page(file, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := startBrowser(t)
+	for _, wrong := range b.open("file://" + path) {
+		t.Error(wrong)
+	}
+	if n := b.value("document.scripts.length + document.images.length + document.links.length"); n != "10" {
+		t.Errorf("%s scripts, images and links, want the ten links of the contents", n)
+	}
+	if color := b.value("getComputedStyle(document.querySelector('h2')).borderBottomWidth"); color != "2px" {
+		t.Errorf("the style sheet does not apply: %s", color)
+	}
+	if n := b.value("document.querySelectorAll('svg').length"); n == "0" {
+		t.Error("no chart")
+	}
+	if width := b.value("document.documentElement.scrollWidth <= innerWidth"); width != "true" {
+		t.Error("the page is wider than the window")
+	}
+	var printed struct{ Data string }
+	b.do("Page.printToPDF", map[string]any{"preferCSSPageSize": true, "printBackground": true}, &printed)
+	pdf, err := base64.StdEncoding.DecodeString(printed.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside(t, pages(t, pdf))
+}
+
+// No row of a table is cut by the end of a page, and each page with a part of it has its heading.
+func TestPrintCutsNoRow(t *testing.T) {
+	t.Parallel()
+	const rows = 150
+	long := report.Figure{Title: "Long", Columns: []report.Column{{Name: "HEADING"}, {Name: "words"},
+		{Name: "number", Unit: report.Number}}}
+	for i := range rows {
+		long.Rows = append(long.Rows, []report.Cell{{Text: fmt.Sprintf("r%d.b", i)},
+			{Text: strings.Repeat(fmt.Sprintf("r%d.text ", i), 10+i%60)}, {Text: fmt.Sprintf("r%d.e", i)}})
+	}
+	pdf, err := report.PDF(t.Context(), "", report.Report{Title: "test", From: month(), To: end(), Until: end(),
+		Sections: []report.Section{{Title: "One", Figures: []report.Figure{long}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := pages(t, pdf)
+	inside(t, all)
+	on, words := make(map[string]map[int]bool), make(map[string]int)
+	for i, p := range all {
+		heading := false
+		for _, w := range p.Words {
+			heading = heading || w.Text == "HEADING"
+			row, _, ok := strings.Cut(w.Text, ".")
+			if !ok || !strings.HasPrefix(row, "r") {
+				continue
+			}
+			if on[row] == nil {
+				on[row] = make(map[int]bool)
+			}
+			on[row][i] = true
+			words[row]++
+			if !heading {
+				t.Errorf("page %d has %s and no heading before it", i+1, w.Text)
+			}
+		}
+	}
+	for i := range rows {
+		row := fmt.Sprintf("r%d", i)
+		if len(on[row]) != 1 || words[row] != 12+i%60 {
+			t.Errorf("%s is on the pages %v with %d words", row, on[row], words[row])
+		}
+	}
+	if len(all) < 3 {
+		t.Errorf("%d pages", len(all))
+	}
+}
+
+// Where Chromium is not installed, the error says what to install and what works without.
+func TestNoChromium(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := report.PDF(t.Context(), "", report.Report{})
+	if err == nil || !strings.Contains(err.Error(), "apt-get install chromium") || !strings.Contains(err.Error(), "html") {
+		t.Errorf("%v", err)
+	}
+	if _, err := report.PDF(t.Context(), "chromium", report.Report{}); err == nil ||
+		!strings.Contains(err.Error(), "absolute") {
+		t.Errorf("%v", err)
+	}
+	if _, err := report.PDF(t.Context(), "/nonexistent/chromium", report.Report{}); err == nil {
+		t.Error("a program that does not exist")
+	}
+}
