@@ -52,7 +52,8 @@ report=$(
 		need nginx-light 'nginx, a proxy in front of upkeep' has nginx
 		need haproxy 'HAProxy, another one' has haproxy
 		need socat 'socat, a tunnel' has socat
-		need chromium 'Chromium, whose pages attack upkeep' has chromium
+		need chromium 'Chromium, whose pages attack upkeep, and which prints its reports' has chromium
+		need poppler-utils 'pdftotext, which reads what Chromium printed' has pdftotext
 		need npm 'npm, which has the servers of other major versions of PostgreSQL' has npm
 		need docker.io 'a Docker engine, whose containers are looked after' has_server dockerd docker
 		need prometheus-alertmanager 'Alertmanager and amtool, for the mode outside' has_server prometheus-alertmanager amtool

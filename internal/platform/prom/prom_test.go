@@ -54,6 +54,17 @@ func TestQuery(t *testing.T) {
 			t.Errorf("sample %+v", s)
 		}
 	}
+	at := time.Now().Truncate(time.Second)
+	series, err := p.Range(t.Context(), `used_ratio{table="t"} or vector(time()) > 0`, at.Add(-time.Minute), at, 30*time.Second)
+	if err != nil || !slices.ContainsFunc(series, func(s prom.Series) bool {
+		return len(s.Labels) == 0 && len(s.Points) == 3 && s.Points[2].At.Equal(at) &&
+			s.Points[0].Value == float64(at.Add(-time.Minute).Unix())
+	}) {
+		t.Errorf("range: %+v %v", series, err)
+	}
+	if _, err := p.Range(t.Context(), "used_ratio[1m]", at.Add(-time.Minute), at, time.Second); err == nil {
+		t.Error("a range of ranges is evaluated")
+	}
 	for _, test := range []struct {
 		expr string
 		want []float64
