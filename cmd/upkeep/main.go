@@ -71,7 +71,8 @@ web.tokens (--token-file or $UPKEEP_TOKEN).`,
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(),
-		scheduleCommand(), forecastCommand(), reportCommand(), planCommand(), runCommand(), approveCommand(), rejectCommand(),
+		scheduleCommand(), forecastCommand(), reportCommand(), planCommand(), runCommand(), approveCommand(),
+		rejectCommand(),
 		cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand(), loginCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)

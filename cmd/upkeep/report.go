@@ -47,7 +47,8 @@ func periodCommand(kind, like string, read func(string, time.Time) (review.Perio
 
 html and pdf are written to the file upkeep-PERIOD.html or .pdf in the working directory, md and json to standard
 output; --out names another file, or - for standard output. A pdf is printed by the Chromium of this machine.`, kind),
-		Example: fmt.Sprintf("  upkeep report %[1]s\n  upkeep report %[1]s --%[1]s %[2]s --format pdf --out review.pdf", kind,
+		Example: fmt.Sprintf("  upkeep report %[1]s\n  upkeep report %[1]s --%[1]s %[2]s --format pdf --out "+
+			"review.pdf", kind,
 			strings.TrimPrefix(like, "like ")),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

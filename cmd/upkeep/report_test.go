@@ -102,7 +102,8 @@ collectors: {settings: {host/updates: {disabled: true}}}
 	available := r.Sections[0].Figures[0]
 	hours := int(p.To.Sub(p.From) / time.Hour)
 	want := 1 - float64(hours/10)/float64(hours)
-	if row := available.Rows[0]; row[0].Text != "shop" || *row[1].Value != want || row[3].Text != "nothing to compare" ||
+	if row := available.Rows[0]; row[0].Text != "shop" || *row[1].Value != want ||
+		row[3].Text != "nothing to compare" ||
 		row[5].Text != "100 %" {
 		t.Errorf("%+v, want %v", row, want)
 	}
@@ -157,7 +158,8 @@ func (f *fort) report(t *testing.T, args ...string) string {
 func (f *fort) reportPage(t *testing.T, p review.Period) {
 	t.Helper()
 	res, text := tryFor(t, "GET", f.address, "/report/"+p.Name, nil, as(access.View))
-	if res.StatusCode != http.StatusOK || !strings.Contains(text, "Review of "+p.Title()) || strings.Contains(text, "<script") {
+	if res.StatusCode != http.StatusOK || !strings.Contains(text, "Review of "+p.Title()) || strings.Contains(text,
+		"<script") {
 		t.Errorf("%s %.200s", res.Status, text)
 	}
 	if policy := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, review.Policy()) {

@@ -2,9 +2,15 @@ package inbox
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -98,4 +104,127 @@ func (i *Inbox) openByName(ctx context.Context) (counts map[string]int64, err er
 		counts[others] += all
 	}
 	return counts, rows.Err()
+}
+
+const (
+	// namesAtMost and againAtMost are how many alerts and subjects a review lists.
+	namesAtMost, againAtMost = 50, 20
+
+	// again is how often an alert fires for one subject before it is repeated.
+	again = 3
+)
+
+// A Review is what fired in a time.
+type Review struct {
+	Alerts []FiredAlert // those that fired longest first
+	Again  []Repeated   // those that fired most often first
+
+	AlertsSQL, AgainSQL string // how they were read, for people
+}
+
+// A FiredAlert sums up the incidents of one alert.
+type FiredAlert struct {
+	Name      string // "" for what was closed before upkeep kept the name
+	Incidents int64
+	Open      int64         // at the end of the time
+	Firing    time.Duration // within the time, summed over the incidents
+	Longest   time.Duration
+}
+
+// A Repeated is one alert that fired again and again for one subject.
+type Repeated struct {
+	Alert       remediate.Alert
+	Incidents   int64
+	Firing      time.Duration
+	First, Last time.Time // when the first and the last one opened
+	Runs        int64     // of upkeep that acted on them
+	Resolved    int64     // of these
+}
+
+// Review sums up the incidents that were open in a time, the end of which is not part of it.
+func (i *Inbox) Review(ctx context.Context, from, to time.Time) (r Review, err error) {
+	a, b := store.Millis(from), store.Millis(to)
+	firing := "case when closed = 0 or closed > ? then ? else closed end - case when opened < ? then ? else opened end"
+	alerts := "select name, count(*), cast(sum(case when closed = 0 or closed >= ? then 1 else 0 end) as bigint), " +
+		"cast(sum(" + firing + ") as bigint), max(" + firing + ") from incidents " +
+		"where opened < ? and (closed = 0 or closed >= ?) group by name order by 4 desc, 1 limit ?"
+	args := []any{b, b, b, a, a, b, b, a, a, b, a, namesAtMost}
+	r.AlertsSQL = filled(alerts, args)
+	if r.Alerts, err = i.firedAlerts(ctx, alerts, args...); err != nil {
+		return r, fmt.Errorf("inbox: review: %w", err)
+	}
+	repeated := "select max(alert), count(*), cast(sum(" + firing + ") as bigint), min(opened), max(opened), " +
+		"(select count(*) from runs where begun > 0 and changed >= ? and changed < ? and incident in " +
+		"(select id from incidents i where i.key = incidents.key)), " +
+		"(select count(*) from runs where begun > 0 and changed >= ? and changed < ? and state = '" +
+		string(remediate.Resolved) + "' and incident in (select id from incidents i where i.key = incidents.key)) " +
+		"from incidents where opened >= ? and opened < ? group by key having count(*) >= ? order by 2 desc, 4, " +
+		"key limit ?"
+	args = []any{b, b, a, a, a, b, a, b, a, b, again, againAtMost}
+	r.AgainSQL = filled(repeated, args)
+	if r.Again, err = i.repeated(ctx, repeated, args...); err != nil {
+		return r, fmt.Errorf("inbox: review: %w", err)
+	}
+	return r, nil
+}
+
+func (i *Inbox) firedAlerts(ctx context.Context, query string, args ...any) (all []FiredAlert, err error) {
+	rows, err := i.store.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var f FiredAlert
+		var firing, longest int64
+		if err := rows.Scan(&f.Name, &f.Incidents, &f.Open, &firing, &longest); err != nil {
+			return nil, err
+		}
+		f.Firing, f.Longest = milliseconds(firing), milliseconds(longest)
+		all = append(all, f)
+	}
+	return all, rows.Err()
+}
+
+func (i *Inbox) repeated(ctx context.Context, query string, args ...any) (all []Repeated, err error) {
+	rows, err := i.store.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		r, err := scanRepeated(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+func scanRepeated(rows *sql.Rows) (r Repeated, err error) {
+	var text []byte
+	var firing, first, last int64
+	if err := rows.Scan(&text, &r.Incidents, &firing, &first, &last, &r.Runs, &r.Resolved); err != nil {
+		return r, err
+	}
+	r.Firing, r.First, r.Last = milliseconds(firing), store.Time(first), store.Time(last)
+	return r, json.Unmarshal(text, &r.Alert)
+}
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// filled writes numbers into a query, as a person would run it.
+func filled(query string, args []any) string {
+	for _, a := range args {
+		var n int64
+		switch a := a.(type) {
+		case int64:
+			n = a
+		case int:
+			n = int64(a)
+		}
+		query = strings.Replace(query, "?", strconv.FormatInt(n, 10), 1)
+	}
+	return query
 }

@@ -3,7 +3,11 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -48,4 +52,108 @@ func (j *Journal) Effect(ctx context.Context, policy string) (resolved, judged i
 		}
 	}
 	return resolved, judged, rows.Err()
+}
+
+// actedAtMost is how many runs of a period are read one by one.
+const actedAtMost = 1000
+
+// A Review is what the runs that ended in a time came to.
+type Review struct {
+	Outcomes []Outcome     // by action, policy, state and reason
+	Acted    []ReviewedRun // runs that changed something, the newest first, a thousand at most
+
+	OutcomesSQL, ActedSQL string // how they were read, for people
+}
+
+// An Outcome counts runs.
+type Outcome struct {
+	Action, Policy, Reason string
+	State                  remediate.State
+	Runs, Acted, CameBack  int64
+}
+
+// A ReviewedRun is a run that changed something.
+type ReviewedRun struct {
+	ID             int64
+	Action, Policy string
+	Subject        map[string]string
+	Request        remediate.Request
+	State          remediate.State
+	Why            string
+	Before, After  *float64
+	Created        time.Time
+	Changed        time.Time
+}
+
+// Review sums up the runs that ended in a time, the end of which is not part of it.
+func (j *Journal) Review(ctx context.Context, from, to time.Time) (r Review, err error) {
+	ended := " from runs where changed >= ? and changed < ? and " + in(remediate.State.Ended)
+	sums := "select action, policy, state, reason, count(*), cast(sum(case when begun > 0 then 1 else 0 end) as " +
+		"bigint), " +
+		"cast(sum(came_back) as bigint)" + ended + " group by action, policy, state, reason order by 1, 2, 3, 4"
+	acted := "select id, request, state, why, before, after, created, changed" + ended +
+		" and begun > 0 order by changed desc, id desc limit ?"
+	a, b := store.Millis(from), store.Millis(to)
+	r.OutcomesSQL, r.ActedSQL = filled(sums, a, b), filled(acted, a, b, actedAtMost)
+	if r.Outcomes, err = j.outcomes(ctx, sums, a, b); err == nil {
+		r.Acted, err = j.acted(ctx, acted, a, b, actedAtMost)
+	}
+	if err != nil {
+		return r, fmt.Errorf("journal: review: %w", err)
+	}
+	return r, nil
+}
+
+func (j *Journal) outcomes(ctx context.Context, query string, args ...any) (all []Outcome, err error) {
+	rows, err := j.store.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var o Outcome
+		if err := rows.Scan(&o.Action, &o.Policy, &o.State, &o.Reason, &o.Runs, &o.Acted, &o.CameBack); err != nil {
+			return nil, err
+		}
+		all = append(all, o)
+	}
+	return all, rows.Err()
+}
+
+func (j *Journal) acted(ctx context.Context, query string, args ...any) (all []ReviewedRun, err error) {
+	rows, err := j.store.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		r, err := scanReviewed(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+func scanReviewed(rows *sql.Rows) (r ReviewedRun, err error) {
+	var request []byte
+	var created, changed int64
+	if err := rows.Scan(&r.ID, &request, &r.State, &r.Why, &r.Before, &r.After, &created, &changed); err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(request, &r.Request); err != nil {
+		return r, fmt.Errorf("run %d: %w", r.ID, err)
+	}
+	r.Action, r.Policy, r.Subject = r.Request.Action, r.Request.Policy, r.Request.Subject
+	r.Created, r.Changed = store.Time(created), store.Time(changed)
+	return r, nil
+}
+
+// filled writes numbers into a query, as a person would run it.
+func filled(query string, args ...int64) string {
+	for _, a := range args {
+		query = strings.Replace(query, "?", strconv.FormatInt(a, 10), 1)
+	}
+	return query
 }

@@ -62,7 +62,7 @@ func (c *Console) reportPage(g *gin.Context) {
 	}
 }
 
-// Report makes the report of a period. That there is nothing to report is an error with a status.
+// Report makes the report of a period. A period without data is an error with a status.
 func (c *Console) Report(ctx context.Context, p report.Period) (report.Report, error) {
 	r, err := report.Make(ctx, report.Config{Prometheus: c.metrics(), Journal: c.Journal, Inbox: c.Inbox,
 		Lowers: c.lowers, Version: c.Version}, p)

@@ -14,7 +14,8 @@ import (
 func BenchmarkReport(b *testing.B) {
 	f := newFixture(b, time.Minute, 80)
 	for i := range 200 { // of other tables
-		f.series(steady(float64(i)), "upkeep_postgres_table_bloat_bytes", "server", "main", "database", "apidb", "schema",
+		f.series(steady(float64(i)), "upkeep_postgres_table_bloat_bytes", "server", "main", "database", "apidb",
+			"schema",
 			"public", "table", fmt.Sprintf("table_%d", i), "method", "estimate")
 	}
 	p, err := report.Month("2026-08", f.config.Now())

@@ -27,43 +27,6 @@ type builder struct {
 	costsOf *Figure     // with how they were read
 }
 
-// A section is a title with what reads its figures.
-type section struct {
-	title   string
-	figures []func(context.Context) (Figure, error)
-}
-
-func (b *builder) sections() []section {
-	return []section{
-		{"Services", []func(context.Context) (Figure, error){b.availability, b.errorRate, b.latency}},
-		{"PostgreSQL statements", []func(context.Context) (Figure, error){b.slowest, b.costliest, b.changed}},
-		{"Redis", []func(context.Context) (Figure, error){b.hitRatio}},
-		{"Growth and forecast", []func(context.Context) (Figure, error){b.growth}},
-		{"Bloat and indexes", []func(context.Context) (Figure, error){b.tableBloat, b.indexBloat, b.advice}},
-		{"Backups", []func(context.Context) (Figure, error){b.backups}},
-		{"Updates and vulnerabilities", []func(context.Context) (Figure, error){b.updates, b.vulnerabilities}},
-		{"What upkeep did", []func(context.Context) (Figure, error){b.outcomes, b.helped, b.acted}},
-		{"Alerts", []func(context.Context) (Figure, error){b.alerts, b.offenders}},
-		{"Decisions for people", []func(context.Context) (Figure, error){b.waiting, b.refused, b.byHand}},
-	}
-}
-
-// prepare reads what several figures need.
-func (b *builder) prepare(ctx context.Context) (err error) {
-	if b.outcome, err = b.Journal.Review(ctx, b.period.From, b.period.end); err != nil {
-		return err
-	}
-	if b.fired, err = b.Inbox.Review(ctx, b.period.From, b.period.end); err != nil {
-		return err
-	}
-	b.ranBy = covers("upkeep_build_info")
-	b.ran, err = b.covered(ctx, "upkeep_build_info")
-	if err != nil {
-		b.ran = Coverage{} // the figures of Prometheus say why
-	}
-	return nil
-}
-
 // noPrometheus is what a figure of metrics says without one.
 const noPrometheus = "no Prometheus is configured: set embedded.enabled or prometheus.url"
 
@@ -73,7 +36,8 @@ func (b *builder) instant(ctx context.Context, expr string, at time.Time) ([]pro
 		return nil, nil
 	}
 	all, err := b.Prometheus.Query(ctx, expr, at)
-	return slices.DeleteFunc(all, func(s prom.Sample) bool { return math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }), err
+	return slices.DeleteFunc(all, func(s prom.Sample) bool { return math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }),
+		err
 }
 
 // values asks for a vector at a moment, by the labels of its subjects.
@@ -113,6 +77,12 @@ func hours(has string) string { return "count_over_time((" + has + ")[1d:1h]) / 
 // covers is the query for the coverage of a figure.
 func covers(selector string) Query {
 	return Query{Language: "PromQL", Text: hours("count(" + selector + ")"), Step: "1d", About: "coverage"}
+}
+
+// succeeded selects the collections that succeeded: one series is enough for all that a collector
+// writes.
+func succeeded(collector string) string {
+	return `upkeep_collector_success{collector="` + collector + `"} == 1`
 }
 
 // covered reads the coverage of a selector.

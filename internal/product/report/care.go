@@ -9,7 +9,8 @@ import (
 
 // backups shows the state of the backups at the end of the period.
 func (b *builder) backups(ctx context.Context) (f Figure, err error) {
-	f = Figure{Title: "Newest backups", About: "On the last day of the period. A backup is proven when it was restored.",
+	f = Figure{Title: "Newest backups", About: "On the last day of the period. A backup is proven when it was " +
+		"restored.",
 		Columns: []Column{{"backup", Words}, {"newest", Date}, {"age", Seconds}, {"oldest age in the period", Seconds},
 			{"looks valid", Words}, {"restored and found good", Date}, {"number", Number}, {"data", Ratio}}}
 	if b.Prometheus == nil {
@@ -19,7 +20,8 @@ func (b *builder) backups(ctx context.Context) (f Figure, err error) {
 	by := []string{"server", "stanza"}
 	exprs := []string{
 		atEnd("upkeep_backups", by), atEnd("upkeep_backup_last_timestamp_seconds", by),
-		over("max by (server, stanza) (max_over_time((time() - upkeep_backup_last_timestamp_seconds)[$range:1h]))", b.period),
+		over("max by (server, stanza) (max_over_time((time() - upkeep_backup_last_timestamp_seconds)[$range:1h]))",
+			b.period),
 		atEnd("upkeep_backup_last_ok", by), atEnd("upkeep_backup_verified_timestamp_seconds", by),
 	}
 	values := make([]map[string]*float64, len(exprs))
@@ -46,7 +48,8 @@ func (b *builder) backups(ctx context.Context) (f Figure, err error) {
 		if values[4][k] != nil {
 			proven = value(Date, values[4][k])
 		}
-		f.Rows = append(f.Rows, []Cell{{Text: nameOf(k)}, newest, age, dash(Seconds, values[2][k]), yes(values[3][k]), proven,
+		f.Rows = append(f.Rows, []Cell{{Text: nameOf(k)}, newest, age, dash(Seconds, values[2][k]),
+			yes(values[3][k]), proven,
 			value(Number, values[0][k]), share(b.shareOf(has[k]))})
 	}
 	if len(f.Rows) == 0 {

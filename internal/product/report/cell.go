@@ -31,7 +31,7 @@ const unknown = "no data"
 // words is a cell with a text of others, which is only shown.
 func words(text string) Cell { return Cell{Text: visible.Text(text)} }
 
-// value is a cell with a number; "no data" where there is none.
+// value is a cell with a number, or "no data".
 func value(u Unit, v *float64) Cell {
 	if v == nil || math.IsNaN(*v) || math.IsInf(*v, 0) {
 		return Cell{Text: unknown}
@@ -41,7 +41,7 @@ func value(u Unit, v *float64) Cell {
 
 func count(n int64) Cell { return value(Number, new(float64(n))) }
 
-// change is a cell with the difference to the period before, in words where it is none.
+// change is a cell with the difference to the period before, or why it has no number.
 func change(u Unit, is, was *float64) Cell {
 	switch {
 	case is == nil:

@@ -137,7 +137,8 @@ func (c Chart) axis(x, y func(float64) float64, low, high float64) Node {
 	}
 	every := max(1, int(math.Ceil(float64(c.Days)/8)))
 	for i := 0; i < c.Days; i += every {
-		all = append(all, label("tick", x(float64(i)), topMargin+plotHeight+14, c.From.AddDate(0, 0, i).Format("2 Jan")))
+		all = append(all, label("tick", x(float64(i)), topMargin+plotHeight+14, c.From.AddDate(0, 0,
+			i).Format("2 Jan")))
 	}
 	return all
 }
@@ -216,7 +217,8 @@ func (c Chart) bars() Node {
 				parts = append(parts, label("tick", barLabel, at+barHeight-3, unknown))
 			} else {
 				width := *v / most * (chartWidth - barLabel - barValue - rightMargin)
-				parts = append(parts, shape("rect", "bar b"+strconv.Itoa(i), "x", barLabel, "y", at, "width", max(width, 1),
+				parts = append(parts, shape("rect", "bar b"+strconv.Itoa(i), "x", barLabel, "y", at, "width",
+					max(width, 1),
 					"height", barHeight-2), label("tick", barLabel+width+5, at+barHeight-3, write(c.Unit, *v)))
 			}
 			at += barHeight
@@ -224,7 +226,8 @@ func (c Chart) bars() Node {
 		at += barGap
 	}
 	for i, name := range legend {
-		parts = append(parts, shape("rect", "bar b"+strconv.Itoa(i), "x", barLabel+i*150, "y", at+4, "width", 12, "height",
+		parts = append(parts, shape("rect", "bar b"+strconv.Itoa(i), "x", barLabel+i*150, "y", at+4, "width", 12,
+			"height",
 			barHeight-2), label("legend", float64(barLabel+i*150+18), at+13, name))
 	}
 	return c.picture(int(at)+legendLine+8, parts)

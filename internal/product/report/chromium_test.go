@@ -299,7 +299,8 @@ func TestPrintCutsNoRow(t *testing.T) {
 func TestNoChromium(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := report.PDF(t.Context(), "", report.Report{})
-	if err == nil || !strings.Contains(err.Error(), "apt-get install chromium") || !strings.Contains(err.Error(), "html") {
+	if err == nil || !strings.Contains(err.Error(), "apt-get install chromium") || !strings.Contains(err.Error(),
+		"html") {
 		t.Errorf("%v", err)
 	}
 	if _, err := report.PDF(t.Context(), "chromium", report.Report{}); err == nil ||

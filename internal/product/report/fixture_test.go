@@ -59,13 +59,16 @@ func (f *fixture) write(query string, args ...any) {
 func (f *fixture) run(id int, action, policy, reason string, state remediate.State, begun int, changed time.Time,
 	subject map[string]string, incident int64) {
 	f.t.Helper()
-	request, err := json.Marshal(remediate.Request{Key: fmt.Sprint(id), Action: action, Subject: subject, Policy: policy,
-		By: "alert/" + hostile})
+	request, err := json.Marshal(remediate.Request{Key: fmt.Sprint(id), Action: action, Subject: subject,
+		Policy: policy,
+		By:     "alert/" + hostile})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.write("insert into runs (id, key, request, action, subject, state, why, reason, plan, before, after, begun, done, due, "+
-		"created, changed, policy, target, incident) values (?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'main', ?)",
+	f.write("insert into runs (id, key, request, action, subject, state, why, reason, plan, before, after, "+
+		"begun, done, due, "+
+		"created, changed, policy, target, incident) values (?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "+
+		"'main', ?)",
 		id, fmt.Sprint(id), string(request), action, journal.Subject(subject), string(state), reason,
 		`{"steps":[{"do":"DROP TABLE `+"`x`"+` | y"}]}`, float64(id%10)/10, 0.01, begun, begun, store.Millis(changed),
 		store.Millis(changed.Add(-time.Minute)), store.Millis(changed), policy, incident)

@@ -31,10 +31,13 @@ func (k kept) Query(ctx context.Context, expr string, at time.Time) ([]prom.Samp
 
 // growth shows what grows, as upkeep forecast showed it at the end of the period.
 func (b *builder) growth(ctx context.Context) (f Figure, err error) {
-	f = Figure{Title: "What grows, and when it reaches its limit", About: "At the end of the period. The growth is the " +
-		"median of the weekly changes of four weeks; the two times are at the pace of the fastest weeks and at the median. " +
+	f = Figure{Title: "What grows, and when it reaches its limit", About: "At the end of the period. The growth " +
+		"is the " +
+		"median of the weekly changes of four weeks; the two times are at the pace of the fastest weeks and at " +
+		"the median. " +
 		"Without a trend there is no growth and no time.",
-		Columns: []Column{{"resource", Words}, {"on", Words}, {"used", Words}, {"limit", Words}, {"growth a day", Words},
+		Columns: []Column{{"resource", Words}, {"on", Words}, {"used", Words}, {"limit", Words}, {"growth a day",
+			Words},
 			{"at the limit", Words}, {"date", Words}, {"days of 28", Number}}}
 	if b.Prometheus == nil {
 		f.Note = noPrometheus
@@ -122,7 +125,8 @@ func unitOf(r forecast.Row) Unit {
 // bands draws those that reach a limit first: what was used each day, and between which lines it
 // is expected to grow.
 func (f *Figure) bands(ctx context.Context, b *builder, rows []forecast.Row) error {
-	all, err := b.Prometheus.Range(ctx, "last_over_time("+capacityDay+"[1d])", b.period.From.Add(day), b.period.end, day)
+	all, err := b.Prometheus.Range(ctx, "last_over_time("+capacityDay+"[1d])", b.period.From.Add(day), b.period.end,
+		day)
 	if err != nil {
 		return err
 	}
@@ -147,7 +151,8 @@ func (f *Figure) bands(ctx context.Context, b *builder, rows []forecast.Row) err
 		if r.Fast != nil {
 			fast = max(fast, *r.Fast)
 		}
-		f.Charts = append(f.Charts, Chart{Kind: Band, Title: visible.Text(r.Resource + " of " + r.Name()), Unit: unitOf(r),
+		f.Charts = append(f.Charts, Chart{Kind: Band, Title: visible.Text(r.Resource + " of " + r.Name()),
+			Unit: unitOf(r),
 			From: b.period.From, Days: b.period.days() + ahead, Known: b.period.days(), Gaps: f.Gaps, Limit: r.Limit,
 			Start: &r.Used, Slow: *r.Growth, Fast: fast, Series: []Line{{Name: "used", Values: used}}})
 	}

@@ -21,7 +21,8 @@ var reportCSS string
 // Policy is what a browser may do with the page: it has one style of its own, and loads nothing.
 func Policy() string {
 	sum := sha256.Sum256([]byte(reportCSS))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; " +
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; " +
 		"form-action 'none'"
 }
 
@@ -39,7 +40,8 @@ func (r Report) document() Node {
 		),
 		html.Body(
 			html.Header(html.H1(Text("Review of "+r.Title)), html.P(html.Class("soft"), Text(r.subtitle()))),
-			html.Nav(html.Ol(Map(r.Sections, func(s Section) Node { return html.Li(html.A(html.Href("#"+anchor(s.Title)), Text(s.Title))) }))),
+			html.Nav(html.Ol(Map(r.Sections,
+				func(s Section) Node { return html.Li(html.A(html.Href("#"+anchor(s.Title)), Text(s.Title))) }))),
 			Map(r.Sections, r.section),
 		),
 	))
@@ -62,7 +64,8 @@ func (r Report) section(s Section) Node {
 
 func (r Report) figure(f Figure) Node {
 	return El("article",
-		html.Div(html.Class("keep"), html.H3(Text(f.Title)), If(f.About != "", html.P(html.Class("soft"), Text(f.About))),
+		html.Div(html.Class("keep"), html.H3(Text(f.Title)), If(f.About != "", html.P(html.Class("soft"),
+			Text(f.About))),
 			If(r.covers(f) != "", html.P(html.Class(f.mark()), Text(r.covers(f))))),
 		If(f.Fault != "", html.P(html.Class("bad"), Text("not read: "+f.Fault))),
 		If(f.Note != "", html.P(html.Class("note"), Text(f.Note))),
@@ -115,7 +118,10 @@ func (q Query) heading() string {
 
 func (f Figure) table() Node {
 	return html.Div(html.Class("scroll"), html.Table(
-		html.THead(html.Tr(Map(f.Columns, func(c Column) Node { return html.Th(If(c.Unit != Words, html.Class("num")), Text(c.Name)) }))),
+		html.THead(html.Tr(Map(f.Columns, func(c Column) Node {
+			return html.Th(If(c.Unit != Words,
+				html.Class("num")), Text(c.Name))
+		}))),
 		html.TBody(Map(f.Rows, func(row []Cell) Node {
 			cells := make(Group, len(row))
 			for i, c := range row {

@@ -23,7 +23,8 @@ func atEnd(metric string, by []string) string {
 }
 
 func (b *builder) tableBloat(ctx context.Context) (Figure, error) {
-	return b.bloat(ctx, Figure{Title: "Table bloat", About: "The ten tables of which a rewrite would reclaim most, on the " +
+	return b.bloat(ctx, Figure{Title: "Table bloat", About: "The ten tables of which a rewrite would reclaim " +
+		"most, on the " +
 		"last day of the period."}, "table", tableLabels())
 }
 
@@ -34,15 +35,17 @@ func (b *builder) indexBloat(ctx context.Context) (Figure, error) {
 
 // bloat shows the bloat of tables or of indexes, and the runs that worked on them.
 func (b *builder) bloat(ctx context.Context, f Figure, kind string, by []string) (_ Figure, err error) {
-	f.Columns = []Column{{kind, Words}, {"bloat", Bytes}, {"share", Ratio}, {"at the end of " + b.before.Title(), Bytes},
+	f.Columns = []Column{{kind, Words}, {"bloat", Bytes}, {"share", Ratio}, {"at the end of " + b.before.Title(),
+		Bytes},
 		{"change", Bytes}, {"runs of upkeep", Words}}
 	if b.Prometheus == nil {
 		f.Note = noPrometheus
 		return f, nil
 	}
 	bytes := "upkeep_postgres_" + kind + "_bloat_bytes"
-	f.Queries = []Query{{Language: "PromQL", Text: atEnd(bytes, by), At: b.period.end}, covers(bytes)}
-	if f.Coverage, err = b.covered(ctx, bytes); err != nil {
+	has := succeeded("postgres/" + kind + "bloat")
+	f.Queries = []Query{{Language: "PromQL", Text: atEnd(bytes, by), At: b.period.end}, covers(has)}
+	if f.Coverage, err = b.covered(ctx, has); err != nil {
 		return f, err
 	}
 	is, err := b.values(ctx, f.Queries[0].Text, by, b.period.end)
@@ -61,7 +64,8 @@ func (b *builder) bloat(ctx context.Context, f Figure, kind string, by []string)
 		return cmp.Or(cmp.Compare(*is[y], *is[x]), cmp.Compare(x, y))
 	})
 	for _, k := range order {
-		f.Rows = append(f.Rows, []Cell{{Text: nameOf(k)}, value(Bytes, is[k]), value(Ratio, ratio[k]), value(Bytes, was[k]),
+		f.Rows = append(f.Rows, []Cell{{Text: nameOf(k)}, value(Bytes, is[k]), value(Ratio, ratio[k]), value(Bytes,
+			was[k]),
 			change(Bytes, is[k], was[k]), b.runsOn(k, by)})
 	}
 	f.cut(top)
@@ -99,7 +103,8 @@ func advisers() []adviser {
 		{"postgres/unusedindex", "upkeep_postgres_index_unused_bytes", "unused", drop},
 		{"postgres/duplicateindex", "upkeep_postgres_index_duplicate_bytes", "", drop},
 		{"postgres/invalidindex", "upkeep_postgres_index_invalid_bytes", "invalid", append(drop, "postgres/reindex")},
-		{"postgres/indexbloat", "upkeep_postgres_index_bloat_bytes >= 16777216 and upkeep_postgres_index_bloat_ratio >= 0.3",
+		{"postgres/indexbloat", "upkeep_postgres_index_bloat_bytes >= 16777216 and " +
+			"upkeep_postgres_index_bloat_ratio >= 0.3",
 			"bloated", []string{"postgres/reindex"}},
 	}
 }
@@ -186,7 +191,7 @@ func (b *builder) adviceOf(ctx context.Context, f *Figure, a adviser) error {
 	return nil
 }
 
-// dash is a cell with a value, or a dash where it is known that there is none.
+// dash is a cell with a value, or a dash where the subject is known to have no value.
 func dash(u Unit, v *float64) Cell {
 	if v == nil {
 		return Cell{Text: "–"}

@@ -44,7 +44,8 @@ func (b *builder) measured(ctx context.Context, m measure) (f Figure, err error)
 		}
 		if len(is) > 0 {
 			f.Queries[0].Text = m.older
-			f.Note = "The samples of this period are no longer stored: the values are those of the thirty days before " +
+			f.Note = "The samples of this period are no longer stored: the values are those of the thirty days " +
+				"before " +
 				"its end, which are kept for longer."
 		}
 	}

@@ -67,7 +67,8 @@ func browser(path string) (string, error) {
 			return found, nil
 		}
 	}
-	return "", errors.New("a PDF needs Chromium, and it is not in PATH: install it (Debian: apt-get install chromium), or " +
+	return "", errors.New("a PDF needs Chromium, and it is not in PATH: install it (Debian: apt-get install " +
+		"chromium), or " +
 		"name the program with --chromium; --format html makes a file that any browser prints")
 }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -11,6 +12,9 @@ import (
 )
 
 const day = 24 * time.Hour
+
+// ErrNoData says that nothing is known of a period.
+var ErrNoData = errors.New("no data")
 
 // A Period is a month or a quarter of UTC.
 type Period struct {
@@ -72,7 +76,8 @@ func months(from time.Time, n int) Period {
 // past refuses a period that has not begun.
 func (p Period) past(now time.Time, kind string) (Period, error) {
 	if !p.From.Before(now) {
-		return p, fmt.Errorf("%s %s is in the future: it begins on %s; choose an earlier one, or leave --%s out for the "+
+		return p, fmt.Errorf("%s %s is in the future: it begins on %s; choose an earlier one, or leave --%s out "+
+			"for the "+
 			"last %[1]s that is over", kind, p.Name, p.From.Format(time.DateOnly), kind)
 	}
 	return p, nil
@@ -84,7 +89,8 @@ func (p Period) until(now time.Time) (Period, error) {
 		p.end = now.UTC().Truncate(day)
 	}
 	if !p.end.After(p.From) {
-		return p, fmt.Errorf("%w of %s yet: it has no whole day; ask again tomorrow, or for the period before", ErrNoData,
+		return p, fmt.Errorf("%w of %s yet: it has no whole day; ask again tomorrow, or for the period before",
+			ErrNoData,
 			p.Title())
 	}
 	return p, nil

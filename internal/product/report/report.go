@@ -9,11 +9,7 @@ package report
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -46,7 +42,7 @@ type Report struct {
 	Title    string    `json:"title"`
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`    // not included
-	Until    time.Time `json:"until"` // up to when data were read: To, or the last midnight of a period that is not over
+	Until    time.Time `json:"until"` // up to when data were read: To, or the last midnight where it is not over
 	Made     time.Time `json:"made"`
 	Version  string    `json:"version"`
 	Sections []Section `json:"sections"`
@@ -99,58 +95,6 @@ type Cell struct {
 	Value *float64 `json:"value,omitempty"`
 }
 
-// ErrNoData says that nothing is known of a period.
-var ErrNoData = errors.New("no data")
-
-// sectionsAtOnce is how many sections are read at once: as many as a small machine has processors.
-const sectionsAtOnce = 2
-
-// Make reads the report of a period. A figure that cannot be read says why; the others are
-// still there.
-func Make(ctx context.Context, c Config, p Period) (r Report, err error) {
-	now := time.Now
-	if c.Now != nil {
-		now = c.Now
-	}
-	r = Report{Name: p.Name, Title: p.Title(), From: p.From, To: p.To, Made: now().UTC().Truncate(time.Second),
-		Version: c.Version}
-	if p, err = p.until(now()); err != nil {
-		return r, err
-	}
-	r.Until = p.end
-	b := &builder{Config: c, period: p, before: p.before()}
-	if err := b.prepare(ctx); err != nil {
-		return r, err
-	}
-	all := b.sections()
-	r.Sections = make([]Section, len(all))
-	group, reading := errgroup.WithContext(ctx)
-	group.SetLimit(sectionsAtOnce)
-	for i, s := range all {
-		r.Sections[i].Title = s.title
-		group.Go(func() error {
-			for _, figure := range s.figures {
-				f, err := figure(reading)
-				if reading.Err() != nil {
-					return context.Cause(reading)
-				}
-				if err != nil {
-					f.Fault = err.Error()
-				}
-				r.Sections[i].Figures = append(r.Sections[i].Figures, f.shown())
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return r, fmt.Errorf("report: %w", err)
-	}
-	if r.empty() {
-		return r, b.nothing(ctx)
-	}
-	return r, nil
-}
-
 // empty reports whether no figure has a row.
 func (r Report) empty() bool {
 	for _, s := range r.Sections {
@@ -161,20 +105,4 @@ func (r Report) empty() bool {
 		}
 	}
 	return true
-}
-
-// nothing says that a period has no data, and what to do.
-func (b *builder) nothing(ctx context.Context) error {
-	hint := "the journal is empty"
-	if at, err := b.Journal.Oldest(ctx); err != nil {
-		return err
-	} else if !at.IsZero() {
-		hint = "the oldest entry of the journal is of " + at.UTC().Format(time.DateOnly)
-	}
-	if b.Prometheus == nil {
-		hint += ", and no Prometheus is configured (embedded.enabled or prometheus.url)"
-	} else {
-		hint += ", and Prometheus has no sample of that time"
-	}
-	return fmt.Errorf("%w of %s: %s; choose a later period", ErrNoData, b.period.Title(), hint)
 }

@@ -56,11 +56,13 @@ func TestFiguresOfMetrics(t *testing.T) {
 		mean(f.points(month(), end(), "job:http_requests_errors:rate5m", "job", "user-api"))/
 			mean(f.points(month(), end(), "job:http_requests:rate5m", "job", "user-api")), 1e-9)
 	near(t, "error rate by the counters", cell(t, rate, "user-api", is), f.raw(`sum by (job) (increase(`+
-		`http_requests_total{status=~"5.."}[31d])) / sum by (job) (increase(http_requests_total[31d]))`, "job", "user-api",
+		`http_requests_total{status=~"5.."}[31d])) / sum by (job) (increase(http_requests_total[31d]))`, "job",
+		"user-api",
 		end()), 2e-3)
 
 	const p95 = "histogram_quantile(0.95, sum by (job, le) (increase(http_request_duration_seconds_bucket[31d])))"
-	near(t, "p95", cell(t, figure(t, r, "API latency, p95"), "auth-service", is), f.raw(p95, "job", "auth-service", end()),
+	near(t, "p95", cell(t, figure(t, r, "API latency, p95"), "auth-service", is), f.raw(p95, "job", "auth-service",
+		end()),
 		2e-3)
 	near(t, "p95 before", cell(t, figure(t, r, "API latency, p95"), "auth-service", was), f.raw(p95, "job",
 		"auth-service", month()), 2e-3)
@@ -92,7 +94,8 @@ func (f *fixture) statements(t *testing.T, r report.Report) {
 			id := fmt.Sprint(1000 + i)
 			for column, expr := range map[string]string{"calls": "upkeep_postgres_statement_calls_total[31d]",
 				"total": "upkeep_postgres_statement_seconds_total[31d]"} {
-				near(t, name+" "+column, cell(t, list, name, column), f.raw("increase("+expr+")", "queryid", id, end()), 5e-3)
+				near(t, name+" "+column, cell(t, list, name, column), f.raw("increase("+expr+")", "queryid", id,
+					end()), 5e-3)
 			}
 			near(t, name+" before", cell(t, list, name, "total in July 2026"),
 				f.raw("increase(upkeep_postgres_statement_seconds_total[31d])", "queryid", id, month()), 5e-3)
@@ -237,7 +240,8 @@ func TestFiguresOfTheJournal(t *testing.T) {
 	if len(waits.Rows) != 1 || waits.Rows[0][0].Text != "1001" {
 		t.Errorf("%v", waits.Rows)
 	}
-	if by := figure(t, r, "What only a person can do"); len(by.Rows) != 1 || !strings.Contains(by.Rows[0][0].Text, "script") {
+	if by := figure(t, r, "What only a person can do"); len(by.Rows) != 1 || !strings.Contains(by.Rows[0][0].Text,
+		"script") {
 		t.Errorf("%v", by.Rows)
 	}
 }
@@ -302,7 +306,8 @@ func TestNoData(t *testing.T) {
 	f := newFixture(t, time.Hour, 1)
 	f.config.Prometheus = nil
 	r := f.report("2026-08")
-	if a := figure(t, r, "Availability"); len(a.Rows) > 0 || a.Share != nil || !strings.Contains(a.Note, "no Prometheus") {
+	if a := figure(t, r, "Availability"); len(a.Rows) > 0 || a.Share != nil || !strings.Contains(a.Note,
+		"no Prometheus") {
 		t.Errorf("%+v", a)
 	}
 	if len(figure(t, r, "Runs that ended").Rows) == 0 {

@@ -28,7 +28,8 @@ func (b *builder) journalled(title, about string, queries ...string) Figure {
 
 // outcomes counts the runs that ended in the period.
 func (b *builder) outcomes(context.Context) (Figure, error) {
-	f := b.journalled("Runs that ended", "By action. A run is resolved when the metric is back within its limit and the "+
+	f := b.journalled("Runs that ended", "By action. A run is resolved when the metric is back within its limit "+
+		"and the "+
 		"alert's expression agrees. Covered is the time in which upkeep itself was scraped.", b.outcome.OutcomesSQL)
 	f.Columns = []Column{{"action", Words}, {"runs", Number}, {"changed something", Number}, {"resolved", Number},
 		{"unresolved", Number}, {"inconclusive", Number}, {"failed", Number}, {"stopped before acting", Number},
@@ -74,7 +75,8 @@ func (b *builder) outcomes(context.Context) (Figure, error) {
 
 // helped shows what the runs of each action changed in the metric that they are to lower.
 func (b *builder) helped(context.Context) (Figure, error) {
-	f := b.journalled("What it helped", "The metric of the runs that were resolved, when the plan was made and after the "+
+	f := b.journalled("What it helped", "The metric of the runs that were resolved, when the plan was made and "+
+		"after the "+
 		"last step.", b.outcome.ActedSQL)
 	f.Columns = []Column{{"action", Words}, {"metric", Words}, {"resolved", Number}, {"median before", Words},
 		{"median after", Words}, {"sum of the differences", Words}}
@@ -87,7 +89,8 @@ func (b *builder) helped(context.Context) (Figure, error) {
 		}
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(of), func(x, y key) int {
-		return cmp.Or(cmp.Compare(len(of[y]), len(of[x])), cmp.Compare(x.action, y.action), cmp.Compare(x.metric, y.metric))
+		return cmp.Or(cmp.Compare(len(of[y]), len(of[x])), cmp.Compare(x.action, y.action), cmp.Compare(x.metric,
+			y.metric))
 	}) {
 		var before, after []float64
 		sum := 0.0
@@ -135,7 +138,8 @@ func (b *builder) acted(context.Context) (Figure, error) {
 	for _, r := range b.outcome.Acted {
 		metric := b.lowers(r.Request)
 		f.Rows = append(f.Rows, []Cell{count(r.ID), {Text: r.Changed.UTC().Format("2006-01-02 15:04")}, words(r.Action),
-			words(journal.Subject(r.Subject)), words(string(r.State)), quantity(metric, r.Before), quantity(metric, r.After),
+			words(journal.Subject(r.Subject)), words(string(r.State)), quantity(metric, r.Before), quantity(metric,
+				r.After),
 			words(shorten(r.Request.By, 60))})
 	}
 	f.cut(2 * maxRows)
@@ -157,7 +161,8 @@ func (b *builder) alerts(context.Context) (Figure, error) {
 		if name == "" {
 			name = "(closed before upkeep kept the name)"
 		}
-		f.Rows = append(f.Rows, []Cell{words(name), count(a.Incidents), count(a.Open), seconds(a.Firing), seconds(a.Longest)})
+		f.Rows = append(f.Rows, []Cell{words(name), count(a.Incidents), count(a.Open), seconds(a.Firing),
+			seconds(a.Longest)})
 	}
 	f.cut(maxRows)
 	if len(f.Rows) == 0 {
@@ -173,10 +178,12 @@ func (b *builder) offenders(context.Context) (Figure, error) {
 	r := b.fired
 	f := b.journalled("Repeat offenders", "The same alert for the same subject, three times or more in the period. "+
 		"Runs that acted and did not keep it away treat a symptom.", r.AgainSQL)
-	f.Columns = []Column{{"alert", Words}, {"on", Words}, {"incidents", Number}, {"time firing", Seconds}, {"first", Words},
+	f.Columns = []Column{{"alert", Words}, {"on", Words}, {"incidents", Number}, {"time firing", Seconds}, {"first",
+		Words},
 		{"last", Words}, {"runs that acted", Number}, {"resolved", Number}}
 	for _, a := range r.Again {
-		f.Rows = append(f.Rows, []Cell{words(a.Alert.Labels["alertname"]), words(subject(a.Alert.Labels)), count(a.Incidents),
+		f.Rows = append(f.Rows, []Cell{words(a.Alert.Labels["alertname"]), words(subject(a.Alert.Labels)),
+			count(a.Incidents),
 			seconds(a.Firing), {Text: a.First.UTC().Format("2006-01-02 15:04")},
 			{Text: a.Last.UTC().Format("2006-01-02 15:04")}, count(a.Runs), count(a.Resolved)})
 	}
@@ -199,7 +206,7 @@ func subject(labels map[string]string) string {
 func (b *builder) waiting(ctx context.Context) (Figure, error) {
 	runs, err := b.Journal.In(ctx, remediate.AwaitingApproval, maxRows+1)
 	f := b.journalled("Plans that await approval", "As of "+b.now()+". Answer with upkeep approve or upkeep reject.",
-		"select id from runs where state = 'awaiting_approval' order by id")
+		"select id from runs where state = '"+string(remediate.AwaitingApproval)+"' order by id")
 	f.Coverage = Coverage{}
 	f.Columns = []Column{{"run", Number}, {"since", Words}, {"until", Words}, {"action", Words}, {"on", Words},
 		{"plan", Words}}
@@ -212,7 +219,8 @@ func (b *builder) waiting(ctx context.Context) (Figure, error) {
 			plan += fmt.Sprintf(" (and %d more steps)", n-1)
 		}
 		f.Rows = append(f.Rows, []Cell{count(r.ID), {Text: r.Changed.UTC().Format("2006-01-02 15:04")},
-			{Text: r.Due.UTC().Format("2006-01-02 15:04")}, words(r.Request.Action), words(journal.Subject(r.Request.Subject)),
+			{Text: r.Due.UTC().Format("2006-01-02 15:04")}, words(r.Request.Action),
+			words(journal.Subject(r.Request.Subject)),
 			words(plan)})
 	}
 	f.cut(maxRows)
@@ -229,7 +237,8 @@ func (b *builder) refused(context.Context) (Figure, error) {
 	f.Columns = []Column{{"action", Words}, {"policy", Words}, {"state", Words}, {"reason", Words}, {"runs", Number}}
 	all := slices.DeleteFunc(slices.Clone(b.outcome.Outcomes), func(o journal.Outcome) bool {
 		return o.State != remediate.StateRefused && o.State != remediate.Rejected && o.State != remediate.Expired ||
-			slices.Contains([]string{remediate.ReasonNothing, remediate.ReasonResolved, remediate.ReasonPrepared}, o.Reason)
+			slices.Contains([]string{remediate.ReasonNothing, remediate.ReasonResolved, remediate.ReasonPrepared},
+				o.Reason)
 	})
 	slices.SortStableFunc(all, func(x, y journal.Outcome) int { return cmp.Compare(y.Runs, x.Runs) })
 	for _, o := range all {
@@ -248,7 +257,8 @@ const openAtMost = 1000
 
 // byHand lists what only a person can do: open incidents without an action, and demoted policies.
 func (b *builder) byHand(ctx context.Context) (Figure, error) {
-	f := b.journalled("What only a person can do", "As of "+b.now()+": open incidents of alerts that have no action, and "+
+	f := b.journalled("What only a person can do", "As of "+b.now()+": open incidents of alerts that have no "+
+		"action, and "+
 		"policies that were demoted because too few of their runs helped.",
 		"select id, alert from incidents where closed = 0 order by id", "select * from policy_states where demoted > 0")
 	f.Coverage = Coverage{}
@@ -267,7 +277,8 @@ func (b *builder) byHand(ctx context.Context) (Figure, error) {
 	for _, e := range open {
 		if a := e.Alert.Annotations; a["action"] == "none" {
 			f.Rows = append(f.Rows, []Cell{words(e.Name()), words(subject(e.Alert.Labels)),
-				{Text: e.Opened.UTC().Format("2006-01-02 15:04")}, words(shorten(cmp.Or(a["reason"], a["summary"]), 200))})
+				{Text: e.Opened.UTC().Format("2006-01-02 15:04")}, words(shorten(cmp.Or(a["reason"], a["summary"]),
+					200))})
 		}
 	}
 	f.cut(maxRows)

@@ -21,7 +21,8 @@ func (b *builder) errorRate(ctx context.Context) (Figure, error) {
 		value: "avg_over_time(job:http_requests_errors:rate5m[$range]) / " +
 			"(avg_over_time(job:http_requests:rate5m[$range]) > 0)",
 		older: "last_over_time(job:http_requests_errors:ratio_rate30d[1d])", has: "job:http_requests:rate5m",
-		absent: "No request was counted: a job with http_requests_total is needed, and the rules of alerts/http.rules.yaml.",
+		absent: "No request was counted: a job with http_requests_total is needed, and the rules of " +
+			"alerts/http.rules.yaml.",
 	})
 }
 
@@ -44,7 +45,8 @@ func (b *builder) hitRatio(ctx context.Context) (Figure, error) {
 		title: "Hit ratio",
 		about: "Share of the reads that found their key.",
 		unit:  Ratio, subject: "server", by: []string{"server"}, low: true,
-		value: "sum by (server) (increase(" + hits + "[$range])) / (sum by (server) (increase(" + hits + "[$range])) + " +
+		value: "sum by (server) (increase(" + hits + "[$range])) / (sum by (server) (increase(" + hits +
+			"[$range])) + " +
 			"sum by (server) (increase(" + misses + "[$range])) > 0)",
 		has: hits, absent: "No Redis server has data: targets.redis names the servers.",
 	})

@@ -3,7 +3,9 @@ package report
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -67,9 +69,9 @@ func (b *builder) readStatements(ctx context.Context, f *Figure) (all []statemen
 	f.Queries = []Query{
 		{Language: "PromQL", Text: costQuery(statementSeconds, b.period), At: b.period.end, About: "time"},
 		{Language: "PromQL", Text: costQuery(statementCalls, b.period), At: b.period.end, About: "calls"},
-		covers(statementCalls),
+		covers(succeeded("postgres/statements")),
 	}
-	if f.Coverage, err = b.covered(ctx, statementCalls); err != nil {
+	if f.Coverage, err = b.covered(ctx, succeeded("postgres/statements")); err != nil {
 		return nil, err
 	}
 	seconds, err := b.instant(ctx, f.Queries[0].Text, b.period.end)
@@ -90,17 +92,31 @@ func (b *builder) readStatements(ctx context.Context, f *Figure) (all []statemen
 	if err != nil {
 		return nil, err
 	}
-	has, err := b.daily(ctx, hours("count by ("+list(by)+") ("+statementCalls+")"), by)
 	for _, s := range seconds {
 		if one, ok := newStatement(s, values); ok {
-			one.text, one.covered = texts[keyOf(s.Labels, []string{"server", "queryid"})], b.shareOf(has[keyOf(s.Labels, by)])
+			one.text = texts[keyOf(s.Labels, []string{"server", "queryid"})]
 			all = append(all, one)
 		}
 	}
-	if len(all) == 0 && err == nil {
+	if len(all) == 0 {
 		f.Note = "No statement has data: the extension pg_stat_statements is needed."
 	}
-	return all, err
+	return all, nil
+}
+
+// exported reads for which part of the period the statements of a list were exported.
+func (b *builder) exported(ctx context.Context, all []statement) error {
+	ids := make([]string, len(all))
+	for i, s := range all {
+		ids[i] = regexp.QuoteMeta(s.labels["queryid"])
+	}
+	by := statementLabels()
+	has, err := b.daily(ctx, hours(fmt.Sprintf("count by (%s) (%s{queryid=~%q})", list(by), statementCalls,
+		strings.Join(ids, "|"))), by)
+	for i := range all {
+		all[i].covered = b.shareOf(has[keyOf(all[i].labels, by)])
+	}
+	return err
 }
 
 // newStatement joins what was read of one statement; ok is false where it was not called.
@@ -211,6 +227,11 @@ func (b *builder) ranked(ctx context.Context, f Figure, rank func(statement) flo
 	}
 	if len(all) > top {
 		f.Hidden, all = len(all)-top, all[:top]
+	}
+	if len(all) > 0 {
+		if err := b.exported(ctx, all); err != nil {
+			return f, err
+		}
 	}
 	f.statements(all)
 	return f, nil
