@@ -3,6 +3,7 @@ package report_test
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ func BenchmarkReport(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	spent := processor(b)
 	for b.Loop() {
 		r, err := report.Make(b.Context(), f.config, p)
 		if err != nil {
@@ -34,4 +36,15 @@ func BenchmarkReport(b *testing.B) {
 		b.ReportMetric(float64(page.Len())/1000, "kB")
 		b.ReportMetric(float64(len(f.kept)), "series")
 	}
+	b.ReportMetric((processor(b) - spent).Seconds()/float64(b.N), "cpu-s/op")
+}
+
+// processor is how long the process has used processors.
+func processor(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -25,6 +25,18 @@ const (
 	Date    Unit = "date" // seconds since 1970
 )
 
+// A Column is the heading of a column with the unit of its values.
+type Column struct {
+	Name string `json:"name"`
+	Unit Unit   `json:"unit,omitempty"`
+}
+
+// A Cell is a text, and the number that it writes where it is one.
+type Cell struct {
+	Text  string   `json:"text"`
+	Value *float64 `json:"value,omitempty"`
+}
+
 // unknown is what is written where there is no value.
 const unknown = "no data"
 

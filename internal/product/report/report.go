@@ -83,18 +83,6 @@ type Query struct {
 	About    string    `json:"about,omitempty"` // what it is for
 }
 
-// A Column is the heading of a column with the unit of its values.
-type Column struct {
-	Name string `json:"name"`
-	Unit Unit   `json:"unit,omitempty"`
-}
-
-// A Cell is a text, and the number that it writes where it is one.
-type Cell struct {
-	Text  string   `json:"text"`
-	Value *float64 `json:"value,omitempty"`
-}
-
 // empty reports whether no figure has a row.
 func (r Report) empty() bool {
 	for _, s := range r.Sections {
