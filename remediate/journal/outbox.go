@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -32,4 +34,17 @@ func enqueue(tx *store.Tx, n remediate.Notification) (anew bool, err error) {
 	}
 	rows, err := res.RowsAffected()
 	return rows > 0, err
+}
+
+// Notify notifies people of what is no run's and no incident's, once for the key of the notification,
+// and reports whether it is a new one.
+func (j *Journal) Notify(ctx context.Context, n remediate.Notification) (anew bool, err error) {
+	err = j.store.Write(ctx, func(tx *store.Tx) (err error) {
+		anew, err = enqueue(tx, n)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("journal: notification %s: %w", n.Key, err)
+	}
+	return anew, nil
 }

@@ -55,6 +55,7 @@ func (a *App) list() []part {
 			run: func(ctx context.Context) error { return a.engine.Run(ctx) }},
 		{open: a.openSchedules, prepare: a.prepareSchedules,
 			run: func(ctx context.Context) error { return a.scheduler.Run(ctx) }},
+		{run: a.sendReviews},
 		{open: a.openPages, prepare: a.preparePages, run: a.serve},
 	}
 }

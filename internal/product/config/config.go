@@ -28,6 +28,7 @@ type Config struct {
 	Policies     []Policy     `yaml:"policies" doc:"Which action runs for which alert. The first matching policy decides; an alert without a matching policy is shown and left alone. Without policies and schedules upkeep changes nothing. upkeep policy test shows which one matches."`
 	Schedules    []Schedule   `yaml:"schedules" doc:"Actions that run at fixed times, without an alert. upkeep schedule lists the next occurrences."`
 	Notify       Notify       `yaml:"notify" doc:"Notifications of alerts and of upkeep's own runs. A plain list is the list of places."`
+	Report       Report       `yaml:"report" doc:"Reviews that are sent: docs/report.md."`
 
 	alertmanager *receivers.File // that embedded or notify names; nil: none
 }

@@ -36,7 +36,7 @@ func BenchmarkReport(b *testing.B) {
 		b.ReportMetric(float64(page.Len())/1000, "kB")
 		b.ReportMetric(float64(len(f.kept)), "series")
 	}
-	b.ReportMetric((processor(b) - spent).Seconds()/float64(b.N), "cpu-s/op")
+	b.ReportMetric((processor(b)-spent).Seconds()/float64(b.N), "cpu-s/op")
 }
 
 // processor is how long the process has used processors.

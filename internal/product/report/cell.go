@@ -147,3 +147,10 @@ func percent(v float64) string {
 		return strconv.FormatFloat(min(max(n, 1), 99), 'f', 0, 64) + " %"
 	}
 }
+
+func shorten(text string, most int) string {
+	if letters := []rune(text); len(letters) > most {
+		return string(letters[:most-1]) + "…"
+	}
+	return text
+}

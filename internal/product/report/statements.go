@@ -176,13 +176,6 @@ func (s statement) name() string {
 	return shorten(visible.Text(strings.Join(strings.Fields(s.text), " ")), textLimit)
 }
 
-func shorten(text string, most int) string {
-	if letters := []rune(text); len(letters) > most {
-		return string(letters[:most-1]) + "…"
-	}
-	return text
-}
-
 func (b *builder) slowest(ctx context.Context) (Figure, error) {
 	return b.ranked(ctx, Figure{Title: "The ten slowest statements",
 		About: "By their mean time, of those that were called twice or more."},
