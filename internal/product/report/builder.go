@@ -27,6 +27,17 @@ type builder struct {
 	costsOf *Figure     // with how they were read
 }
 
+// A statement is what one cost in this period and in the one before.
+type statement struct {
+	labels           map[string]string
+	calls, seconds   float64
+	callsBefore      *float64
+	secondsBefore    *float64
+	covered          *float64
+	text             string
+	mean, meanBefore *float64
+}
+
 // noPrometheus is what a figure of metrics says without one.
 const noPrometheus = "no Prometheus is configured: set embedded.enabled or prometheus.url"
 

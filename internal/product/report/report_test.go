@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -323,5 +324,42 @@ func TestNoData(t *testing.T) {
 	if _, err = report.Make(t.Context(), f.config, p); !errors.Is(err, report.ErrNoData) ||
 		!strings.Contains(err.Error(), "choose a later period") {
 		t.Errorf("before any data: %v", err)
+	}
+}
+
+// Names are only shown, in each format: they are no markup, no link, no line of their own, and turn no
+// text around.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, time.Hour, 1)
+	f.series(steady(1), "upkeep_probe_healthy", "server", hostile)
+	f.series(steady(1), "upkeep_postgres_statement_info", "server", "main", "queryid", "1000", "query", hostile)
+	r := f.report("2026-08")
+	var page, text strings.Builder
+	if err := errors.Join(report.Page(&page, r), report.Markdown(&text, r)); err != nil {
+		t.Fatal(err)
+	}
+	object, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, shown := range map[string]string{"html": page.String(), "md": text.String()} {
+		for _, bad := range []string{"<script", "\u202e", "\n# h", "](https:", "|`x`"} {
+			if strings.Contains(shown, bad) && !(name == "html" && (bad == "](https:" || bad == "|`x`")) {
+				t.Errorf("%s has %q in it", name, bad)
+			}
+		}
+		if !strings.Contains(shown, "&lt;script&gt;") || !strings.Contains(shown, `u202e`) {
+			t.Errorf("%s does not show the name", name)
+		}
+	}
+	if strings.Contains(string(object), "\u202e") || !strings.Contains(string(object), `\\u202e`) {
+		t.Error("json turns the text around")
+	}
+	for line := range strings.Lines(text.String()) { // a cell more would be a column more
+		if strings.HasPrefix(line, "| ") && strings.Contains(line, "script") && strings.Count(strings.ReplaceAll(line,
+			`\|`, ""), "|") != 7 && strings.Contains(line, "100 %") && strings.Contains(line, "1 Aug") {
+			t.Error(line)
+		}
 	}
 }

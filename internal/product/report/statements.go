@@ -26,17 +26,6 @@ const (
 
 func statementLabels() []string { return []string{"server", "database", "user", "queryid"} }
 
-// A statement is what one cost in this period and in the one before.
-type statement struct {
-	labels           map[string]string
-	calls, seconds   float64
-	callsBefore      *float64
-	secondsBefore    *float64
-	covered          *float64
-	text             string
-	mean, meanBefore *float64
-}
-
 // costQuery sums up a counter. It reads a value an hour: a server has a hundred statements, and a
 // month of each has 180,000 samples.
 func costQuery(counter string, p Period) string {
