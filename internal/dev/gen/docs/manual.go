@@ -117,17 +117,21 @@ func monthly() []duty {
 			[]string{onPostgres + "TestPurge", onPostgres + "TestPurgeTakesNoMore"}, ""},
 		{"month", "give the space back", []string{"PostgresTableBloat", "postgres/repack", "postgres/vacuum_full"},
 			[]string{"windows"}, []string{onPostgres + "TestRepackUnderLoad", onPostgres + "TestVacuumFull"}, ""},
-		{"month", "performance review: slowest statements, Redis hit rate, API p95, error rate",
-			[]string{"postgres/statements", "postgres/reset_statements", "redis/keyspace", "logs/lines",
-				"ApiLatencyHigh", "ApiErrorRateHigh"}, nil,
-			[]string{seesPostgres + "TestStatements", ofProgram + "TestScrapedServiceAndRemoteWrite"}, ""},
+		{"month", "performance review: slowest statements, Redis hit rate, API p95, error rate", []string{
+			"postgres/statements", "postgres/reset_statements", "redis/keyspace", "logs/lines",
+			"ApiLatencyHigh", "ApiErrorRateHigh",
+		}, []string{"upkeep report month"}, []string{
+			"internal/product/report TestFiguresOfMetrics", ofProgram + "TestReport",
+			ofProgram + "TestScrapedServiceAndRemoteWrite",
+		}, "",
+		},
 	}
 }
 
 func quarterly() []duty {
 	return []duty{
-		{"quarter", "review of the system", nil, []string{"upkeep status"},
-			[]string{ofProgram + "TestScript/act"}, ""},
+		{"quarter", "review of the system", nil, []string{"upkeep report quarter"},
+			[]string{ofProgram + "TestReport", "internal/product/report TestFiguresOfTheJournal"}, ""},
 		{"quarter", "security audit", nil, nil, nil, "not yet: the audit; SECURITY.md says what is protected"},
 		{"quarter", "recovery from a disaster is tried: restored from a backup, and proven", nil, nil, nil,
 			"not yet: backups that are made, restored and compared"},

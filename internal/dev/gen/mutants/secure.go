@@ -81,6 +81,15 @@ func ofSecurity() []mutant {
 		{name: "bomb", why: "the expression of a delivery is not evaluated", file: "remediate/alert.go",
 			search: `a.Rule, a.Expr = RuleUnknown, ""`, replace: "a.Rule = RuleUnknown", pkg: "./remediate",
 			run: "TestBelieved"},
+		{name: "hint", why: "an alert of no known rule acts with approval only", file: policy + "/decide.go",
+			search:  "		r.Mode = remediate.Ask\n",
+			replace: "", pkg: "./" + policy, run: "TestAlertIsAHint"},
+	}
+}
+
+// ofAccess are the protections of who comes in, how much of it, and of whom the command line believes.
+func ofAccess() []mutant {
+	return []mutant{
 		{name: "relay", why: "the proof of one address is of no use at another",
 			file:   "internal/platform/access/proof.go",
 			search: `address + "\x00" + challenge`, replace: `challenge`, pkg: "./cmd/upkeep",
@@ -122,8 +131,5 @@ func ofSecurity() []mutant {
 			file:    "internal/product/embedded/alertrun.go",
 			search:  "		case limits.All > 0 && total >= limits.All:",
 			replace: "		case false:", pkg: "./cmd/upkeep", run: "TestAttackFloodByAPI"},
-		{name: "hint", why: "an alert of no known rule acts with approval only", file: policy + "/decide.go",
-			search:  "		r.Mode = remediate.Ask\n",
-			replace: "", pkg: "./" + policy, run: "TestAlertIsAHint"},
 	}
 }
