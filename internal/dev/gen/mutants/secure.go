@@ -87,7 +87,7 @@ func ofSecurity() []mutant {
 	}
 }
 
-// ofAccess are the protections of who comes in, how much of it, and of whom the command line believes.
+// ofAccess are the protections of who comes in, how much of it, and which upkeep the command line believes.
 func ofAccess() []mutant {
 	return []mutant{
 		{name: "relay", why: "the proof of one address is of no use at another",
