@@ -93,6 +93,27 @@ func TestHandOverAndBack(t *testing.T) {
 	}
 }
 
+// On a server that is busy a statement takes longer than others may be kept waiting: then all is as it was, and
+// the step is tried again.
+func TestHandOverOfABusyServer(t *testing.T) {
+	t.Parallel()
+	y := yards(t, "", false, "create sequence tries", // a rollback does not turn it back
+		"create function busy() returns event_trigger language plpgsql as "+
+			"'begin if current_setting(''statement_timeout'') = ''500ms'' and nextval(''public.tries'') <= 2 then "+
+			"perform pg_sleep(60); end if; end'")
+	a := postgres.Archive(y.server)
+	plan := y.plan(t, a)
+	servertest.Exec(t, y.url, "create event trigger busy on ddl_command_start when tag in ('ALTER TABLE') "+
+		"execute function busy()")
+	apply(t, a, remediate.Fence{Held: held}, plan.Steps[0])
+	if n := y.number(t, "select last_value from tries"); n < 3 {
+		t.Errorf("it was tried %d times", n)
+	}
+	if n := y.number(t, "select count(*) from pg_inherits where inhparent = 't_archive'::regclass"); n != 1 {
+		t.Errorf("%d partitions were handed over, want 1", n)
+	}
+}
+
 // What is in the way of a partition has its rows go one by one, and what comes in its
 // way after the plan stops the step, with all as it was.
 func TestHandOverInTheWay(t *testing.T) {

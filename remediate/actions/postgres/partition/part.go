@@ -259,8 +259,8 @@ func (p part) do(ctx context.Context, lock time.Duration, statement string) erro
 }
 
 // soon does work in one transaction that blocks no session for longer than a moment:
-// where a lock is not to be had at once, it is tried again after a pause that lets
-// everybody pass.
+// where a lock is not to be had at once, or a statement takes too long on a busy server, it is
+// tried again after a pause that lets everybody pass.
 func (p part) soon(ctx context.Context, work func(ctx context.Context, tx pgx.Tx) error) error {
 	limits := fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'",
 		session.RowWait.Milliseconds(), handTime.Milliseconds())
@@ -275,7 +275,8 @@ func (p part) soon(ctx context.Context, work func(ctx context.Context, tx pgx.Tx
 			return work(ctx, tx)
 		})
 		refused, ok := errors.AsType[*pgconn.PgError](err)
-		if !ok || refused.Code != session.CodeLock && refused.Code != session.CodeDeadlock || ctx.Err() != nil {
+		again := ok && (refused.Code == session.CodeLock || refused.Code == session.CodeDeadlock) || session.TimedOut(err)
+		if !again || ctx.Err() != nil {
 			return err
 		}
 		if time.Since(began) > session.PauseMost {

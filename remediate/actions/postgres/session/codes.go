@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -11,6 +12,14 @@ import (
 func LockTimedOut(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == CodeLock
+}
+
+// TimedOut reports whether a statement was not done within its time. The server says so in
+// the text alone: who cancels a statement gives the same code. In other languages than
+// English it counts as cancelled.
+func TimedOut(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == CodeCancelled && strings.Contains(refused.Message, "statement timeout")
 }
 
 // The error codes that a batch may end with.
