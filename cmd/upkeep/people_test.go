@@ -201,6 +201,8 @@ func TestThreeTeams(t *testing.T) {
 		servertest.NewHook(t), servertest.NewMail(t)
 	cache := servertest.Redis(t)
 	good := fmt.Sprintf(teams, database.URL, lead.URL, mail.Address)
+	// What fires is not over while the killed process comes back, however long a busy machine takes.
+	clocks := strings.Replace(shortClocks, "resend_delay: 4s", "resend_delay: 1m", 1)
 	if err := os.Mkdir(filepath.Join(s.dir, "am"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +225,7 @@ embedded:
 %s
 notify: [{name: tech-lead, on: [ask, helped]}]
 policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mode: ask, fresh: 0s, cooldown: 0s}]
-`, s.address, s.postgres.URL, cache.URL, shortClocks))
+`, s.address, s.postgres.URL, cache.URL, clocks))
 	cmd := s.serve(t)
 	s.test(t, lead)
 	servertest.Eventually(t, "the server answers", func() bool { return s.answers(t) })
