@@ -69,7 +69,11 @@ func TestRoles(t *testing.T) {
 		}
 		for _, method := range route.All() {
 			for _, role := range append(access.Roles(), access.None) {
-				got := request(t, router, method, paths.Replace(route.Path), role).Code
+				path := paths.Replace(route.Path)
+				if strings.HasSuffix(path, "/report") {
+					path += "?month=x" // a month would wait for the Prometheus, which does not run
+				}
+				got := request(t, router, method, path, role).Code
 				want, said := "neither 401 nor 403", got != 401 && got != 403
 				switch {
 				case route.Open && route.Path == "/login" && method == "POST": // with nothing in it

@@ -24,6 +24,9 @@ func Make(ctx context.Context, c Config, p Period) (r Report, err error) {
 		return r, err
 	}
 	r.Until = p.end
+	if c.Prometheus != nil {
+		c.Prometheus = &impatient{next: c.Prometheus}
+	}
 	b := &builder{Config: c, period: p, before: p.before()}
 	if err := b.prepare(ctx); err != nil {
 		return r, err

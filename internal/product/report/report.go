@@ -9,6 +9,9 @@ package report
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
@@ -21,6 +24,37 @@ import (
 type Prometheus interface {
 	Query(ctx context.Context, expr string, at time.Time) ([]prom.Sample, error)
 	Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]prom.Series, error)
+}
+
+// An impatient Prometheus is not asked again once it has not answered: a report has many queries, and would wait
+// for each.
+type impatient struct {
+	next Prometheus
+	away atomic.Pointer[error]
+}
+
+// Query implements Prometheus.
+func (i *impatient) Query(ctx context.Context, expr string, at time.Time) (all []prom.Sample, err error) {
+	err = i.ask(ctx, func() (err error) { all, err = i.next.Query(ctx, expr, at); return err })
+	return all, err
+}
+
+// Range implements Prometheus.
+func (i *impatient) Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) (all []prom.Series,
+	err error) {
+	err = i.ask(ctx, func() (err error) { all, err = i.next.Range(ctx, expr, from, to, step); return err })
+	return all, err
+}
+
+func (i *impatient) ask(ctx context.Context, ask func() error) error {
+	if away := i.away.Load(); away != nil {
+		return fmt.Errorf("not asked, since Prometheus did not answer before: %w", *away)
+	}
+	err := ask()
+	if _, answered := errors.AsType[*prom.StatusError](err); err != nil && !answered && ctx.Err() == nil {
+		i.away.Store(&err)
+	}
+	return err
 }
 
 // Config is what a report is made from.

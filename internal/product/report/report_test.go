@@ -1,12 +1,14 @@
 package report_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -325,6 +327,59 @@ func TestNoData(t *testing.T) {
 		!strings.Contains(err.Error(), "choose a later period") {
 		t.Errorf("before any data: %v", err)
 	}
+}
+
+// A Prometheus that does not answer is asked once, not by each figure; one that refuses a query is asked on.
+func TestPrometheusDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, time.Hour, 1)
+	silent := &failing{err: context.DeadlineExceeded}
+	read := func(from report.Prometheus) report.Report {
+		f.config.Prometheus = from
+		p, err := report.Month("2026-08", f.config.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := report.Make(t.Context(), f.config, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := read(silent)
+	if a := figure(t, r, "Availability"); !strings.Contains(a.Fault, "did not answer before: context deadline exceeded") ||
+		len(a.Rows) > 0 || a.Share != nil {
+		t.Errorf("%+v", a)
+	}
+	if len(figure(t, r, "Runs that ended").Rows) == 0 {
+		t.Error("the journal is not shown")
+	}
+	if n := silent.asked.Load(); n != 1 {
+		t.Errorf("it was asked %d times", n)
+	}
+	refusing := &failing{err: &prom.StatusError{Status: 422}}
+	read(refusing)
+	if n := refusing.asked.Load(); n < 10 {
+		t.Errorf("one that answers was asked %d times", n)
+	}
+}
+
+// A failing Prometheus answers each query by an error.
+type failing struct {
+	err   error
+	asked atomic.Int64
+}
+
+// Query implements report.Prometheus.
+func (f *failing) Query(context.Context, string, time.Time) ([]prom.Sample, error) {
+	f.asked.Add(1)
+	return nil, f.err
+}
+
+// Range implements report.Prometheus.
+func (f *failing) Range(context.Context, string, time.Time, time.Time, time.Duration) ([]prom.Series, error) {
+	f.asked.Add(1)
+	return nil, f.err
 }
 
 // Names are only shown, in each format: they are no markup, no link, no line of their own, and turn no

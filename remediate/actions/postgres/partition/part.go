@@ -275,8 +275,8 @@ func (p part) soon(ctx context.Context, work func(ctx context.Context, tx pgx.Tx
 			return work(ctx, tx)
 		})
 		refused, ok := errors.AsType[*pgconn.PgError](err)
-		again := ok && (refused.Code == session.CodeLock || refused.Code == session.CodeDeadlock) || session.TimedOut(err)
-		if !again || ctx.Err() != nil {
+		met := ok && (refused.Code == session.CodeLock || refused.Code == session.CodeDeadlock)
+		if !met && !session.TimedOut(err) || ctx.Err() != nil {
 			return err
 		}
 		if time.Since(began) > session.PauseMost {
