@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/prometheus/common/model"
 )
 
 const day = 24 * time.Hour
@@ -136,5 +134,3 @@ func next(a, b string) bool {
 	at, err := time.Parse(time.DateOnly, a)
 	return err == nil && at.AddDate(0, 0, 1).Format(time.DateOnly) == b
 }
-
-func duration(d time.Duration) string { return model.Duration(d).String() }
