@@ -51,13 +51,18 @@ func (p Prometheus) query(ctx context.Context, expr string, at time.Time) ([]Sam
 			value, warnings, _, err = a.Query(ctx, expr, at, promv1.WithTimeout(AskTimeout))
 			return err
 		})
-	if err != nil {
+	if err = errors.Join(err, incomplete(warnings)); err != nil {
 		return nil, err
 	}
-	if len(warnings) > 0 {
-		return nil, fmt.Errorf("the answer may be incomplete: %s", strings.Join(warnings, "; "))
-	}
 	return samples(value)
+}
+
+// incomplete returns an error for an answer that came with warnings.
+func incomplete(warnings promv1.Warnings) error {
+	if len(warnings) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the answer may be incomplete: %s", strings.Join(warnings, "; "))
 }
 
 // Version returns the server's version.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -42,11 +41,8 @@ func (p Prometheus) queryRange(ctx context.Context, expr string, r promv1.Range)
 			value, warnings, _, err = a.QueryRange(ctx, expr, r, promv1.WithTimeout(AskTimeout))
 			return err
 		})
-	if err != nil {
+	if err = errors.Join(err, incomplete(warnings)); err != nil {
 		return nil, err
-	}
-	if len(warnings) > 0 {
-		return nil, fmt.Errorf("the answer may be incomplete: %s", strings.Join(warnings, "; "))
 	}
 	matrix, ok := value.(model.Matrix)
 	if !ok {

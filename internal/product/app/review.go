@@ -61,7 +61,7 @@ func reviewOf(now time.Time, external string) (n remediate.Notification, ready b
 		return n, false
 	}
 	return remediate.Notification{Key: "report/" + p.Name, Kind: remediate.NotificationInfo, At: now,
-		Title: "Review of " + p.Title(), Text: "The review of " + p.Title() + " is at " + external +
-			console.ReportPath +
-			p.Name + ". As a file: upkeep report month --month " + p.Name}, true
+		Title: "Review of " + p.Title(),
+		Text: "The review of " + p.Title() + " is at " + external + console.ReportPath + p.Name +
+			". As a file: upkeep report month --month " + p.Name}, true
 }
