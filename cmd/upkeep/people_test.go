@@ -244,6 +244,13 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 	servertest.Eventually(t, "the lead has the unassigned alert",
 		func() bool { return slices.Contains(lead.Alerts(t), "firing Other") })
 	servertest.Eventually(t, "upkeep has every alert", s.hasAll(t, "ServerGone", "Hot", "Slow", "Other"))
+	// A notification that is sent and not yet recorded when the process dies is sent again.
+	servertest.Eventually(t, "what was sent is recorded", func() bool {
+		text, err := os.ReadFile(filepath.Join(s.dir, "data", "nflog"))
+		return err == nil && !slices.ContainsFunc([]string{"database", "cache", "web", "tech-lead"}, func(to string) bool {
+			return !strings.Contains(string(text), "\n"+string(rune(len(to)))+to)
+		})
+	})
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
