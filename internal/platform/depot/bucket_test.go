@@ -3,6 +3,8 @@ package depot
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"maps"
@@ -283,6 +285,34 @@ func TestBucketPutsWhole(t *testing.T) {
 	}
 	if got, err := of(t, server, nil).Get(t.Context(), "large"); err != nil || !bytes.Equal(got, large) {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// The signature holds the checksum of the whole, of an empty object too, and its body is
+// the content: what a store keeps says nothing of how it came there.
+func TestBucketSignsTheWhole(t *testing.T) {
+	server := servertest.S3(t)
+	type put struct {
+		sum, encoding, transfer string
+		length                  int64
+	}
+	var puts []put
+	b := between(t, server, func(pass http.Handler, w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			puts = append(puts, put{r.Header.Get("X-Amz-Content-Sha256"), r.Header.Get("Content-Encoding"),
+				strings.Join(r.TransferEncoding, " "), r.ContentLength})
+		}
+		pass.ServeHTTP(w, r)
+	})
+	for name, content := range map[string]string{"empty": "", "small": "content"} {
+		puts = nil
+		if err := b.Put(t.Context(), name, []byte(content)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		sum := sha256.Sum256([]byte(content))
+		if want := []put{{hex.EncodeToString(sum[:]), "", "", int64(len(content))}}; !slices.Equal(puts, want) {
+			t.Errorf("%s: %+v, want %+v", name, puts, want)
+		}
 	}
 }
 
