@@ -28,6 +28,7 @@ type exporter struct {
 	b      *testing.B
 	cmd    *exec.Cmd
 	url    string
+	wait   func() error // for its end
 	log    *bytes.Buffer
 	client *http.Client
 }
@@ -38,9 +39,9 @@ func exporting(b *testing.B, url string, env []string, args ...string) *exporter
 		client: &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	e.cmd = exec.CommandContext(context.Background(), args[0], args[1:]...)
 	e.cmd.Env = append(os.Environ(), env...)
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	e.cmd.Stderr, e.cmd.Dir = e.log, b.TempDir()
-	if err := e.cmd.Start(); err != nil {
+	var err error
+	if e.wait, err = sandbox.Start(e.cmd); err != nil {
 		b.Fatalf("%v: tools/install-deps.sh test installs it", err)
 	}
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -56,7 +57,7 @@ func exporting(b *testing.B, url string, env []string, args ...string) *exporter
 
 func (e *exporter) stop() {
 	_ = e.cmd.Process.Signal(syscall.SIGTERM) // it runs
-	_ = e.cmd.Wait()                          // by that signal
+	_ = e.wait()                              // by that signal
 }
 
 // scrape scrapes as Prometheus does, and returns the number of series.

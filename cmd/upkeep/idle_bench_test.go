@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
 // settled is how long a process runs before its memory is read: longer than the
@@ -127,14 +129,16 @@ func (c contender) started(b *testing.B, dir string) (stop func() int64, pid int
 	b.Helper()
 	began := time.Now()
 	var running []*exec.Cmd
+	var waits []func() error
 	for _, args := range c.commands {
 		cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
 		cmd.Dir = dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		if err := cmd.Start(); err != nil {
+		wait, err := sandbox.Start(cmd)
+		if err != nil {
 			b.Fatal(err)
 		}
 		running = append(running, cmd)
+		waits = append(waits, wait)
 	}
 	for _, address := range c.ready {
 		for {
@@ -151,10 +155,10 @@ func (c contender) started(b *testing.B, dir string) (stop func() int64, pid int
 		}
 	}
 	return func() (bytes int64) {
-		for _, cmd := range running {
+		for i, cmd := range running {
 			bytes += resident(b, cmd.Process.Pid)
 			_ = cmd.Process.Signal(syscall.SIGTERM) // it runs, as was just read
-			_ = cmd.Wait()                          // by that signal
+			_ = waits[i]()                          // by that signal
 		}
 		return bytes
 	}, running[0].Process.Pid

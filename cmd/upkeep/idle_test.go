@@ -43,13 +43,14 @@ func TestIdleOutside(t *testing.T) {
 	grant(t, dir)
 	var log strings.Builder
 	serve := exec.CommandContext(t.Context(), binary, "serve", "--config", file)
-	serve.Dir, serve.Stderr, serve.SysProcAttr = dir, &log, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := serve.Start(); err != nil {
+	serve.Dir, serve.Stderr = dir, &log
+	wait, err := sandbox.Start(serve)
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
 		_ = serve.Process.Signal(syscall.SIGTERM) // it runs
-		if err := serve.Wait(); err != nil {
+		if err := wait(); err != nil {
 			t.Errorf("%v\n%s", err, &log)
 		}
 	}()

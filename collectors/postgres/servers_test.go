@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -252,43 +251,7 @@ func TestPooler(t *testing.T) {
 	s := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical",
 		"fsync": "off", "autovacuum": "off"})
 	prepare(t, s)
-	dir, err := servertest.Dir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	port, err := sandbox.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users")
-	if err := os.WriteFile(users, []byte(`"upkeep" ""`+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(config, fmt.Appendf(nil, "[databases]\n* = host=127.0.0.1 "+
-		"port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = "+
-		"trust\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 2\n", s.Port, port, users),
-		0o644); err != nil {
-		t.Fatal(err)
-	}
-	pooler := exec.CommandContext(t.Context(), "pgbouncer", config)
-	pooler.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() == 0 {
-		owner, err := os.Stat(filepath.Join(s.Dir, "data"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		who := owner.Sys().(*syscall.Stat_t)
-		pooler.SysProcAttr.Credential = &syscall.Credential{Uid: who.Uid, Gid: who.Gid}
-	}
-	if err := pooler.Start(); err != nil {
-		t.Fatalf("pgbouncer (Debian package pgbouncer): %v", err)
-	}
-	t.Cleanup(func() {
-		_ = pooler.Process.Kill() // it runs
-		_ = pooler.Wait()         // by that signal
-	})
-	url := strings.Replace(s.URL, fmt.Sprint(s.Port), fmt.Sprint(port), 1)
+	url := servertest.Pooler(t, s, "pool_mode = transaction\ndefault_pool_size = 2")
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		p := looked(t, target.PostgresConfig{URL: url})
 		if _, err := p.Databases(t.Context()); err == nil {

@@ -133,3 +133,19 @@ func TestProgramsAreStartedInOnePlace(t *testing.T) {
 		})
 	}
 }
+
+// A program that is to end with us is started where the thread is kept that starts it. Elsewhere
+// it would be killed when that thread ends, which another test may bring about.
+func TestProgramsEndWithUsAndNotBefore(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.dir == "internal/platform/child" || s.dir == "internal/testbed/sandbox" {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if name, ok := n.(*ast.Ident); ok && name.Name == "Pdeathsig" {
+				t.Errorf("%s sets Pdeathsig: start the program by sandbox.Start", s.at(n))
+			}
+			return true
+		})
+	}
+}

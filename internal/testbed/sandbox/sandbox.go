@@ -5,6 +5,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +35,33 @@ type child struct {
 	done chan struct{} // closed when it has ended
 }
 
-// start runs a server, with env beside our own environment. Linux sends Pdeathsig when
-// the thread that forked ends, so the thread is kept until the child is gone.
+// Start starts a program that is killed when we end, by SIGKILL where it names no signal
+// itself, and returns what waits for its end, as often as it is called. Linux sends the
+// signal when the thread ends that has started the program, and threads end here: without
+// this, a program would be killed by what another test does.
+func Start(cmd *exec.Cmd) (wait func() error, err error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Pdeathsig = cmp.Or(cmd.SysProcAttr.Pdeathsig, syscall.SIGKILL)
+	began, ended := make(chan error, 1), make(chan struct{})
+	var how error
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		err := cmd.Start()
+		began <- err
+		if err == nil {
+			how = cmd.Wait()
+		}
+		close(ended)
+	}()
+	return func() error {
+		<-ended
+		return how
+	}, <-began
+}
+
+// start runs a server, with env beside our own environment.
 func start(path, dir string, env []string, logTo *os.File, args ...string) (*child, error) {
 	attr, err := unprivileged()
 	if err != nil {
@@ -55,17 +81,14 @@ func startAs(
 	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr, c.cmd.SysProcAttr = dir, logTo, logTo, attr
-	began := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := c.cmd.Start()
-		began <- err
-		if err == nil {
-			_ = c.cmd.Wait() // how it ended is in its log
+	wait, err := Start(c.cmd)
+	if err == nil {
+		go func() {
+			_ = wait() // how it ended is in its log
 			close(c.done)
-		}
-	}()
-	return c, <-began
+		}()
+	}
+	return c, err
 }
 
 // end sends a signal, again and again, since Redis does not heed one while it
@@ -138,7 +161,7 @@ func account() (uid, gid int, other bool, err error) {
 }
 
 func unprivileged() (*syscall.SysProcAttr, error) {
-	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // a group of their own: Ctrl-C is for us
+	attr := &syscall.SysProcAttr{Setpgid: true} // a group of their own: Ctrl-C is for us
 	uid, gid, other, err := account()
 	if other {
 		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}

@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +26,7 @@ type Monitor struct {
 	config string // file of an Alertmanager
 
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	wait func() error // for its end
 }
 
 // Prometheus starts Debian's prometheus with a configuration. The other files
@@ -120,16 +118,7 @@ func (m *Monitor) Start() {
 	defer func() { _ = log.Close() }() // the child has its own
 	m.cmd = exec.CommandContext(context.Background(), m.name, m.args...)
 	m.cmd.Stdout, m.cmd.Stderr = log, log
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd, done, began := m.cmd, make(chan struct{}), make(chan error, 1)
-	m.done = done
-	go func() {
-		runtime.LockOSThread() // it is sent Pdeathsig when this thread ends, which is to be with the process
-		began <- cmd.Start()
-		_ = cmd.Wait() // how it ended is in its log
-		close(done)
-	}()
-	if err := <-began; err != nil {
+	if m.wait, err = sandbox.Start(m.cmd); err != nil {
 		m.t.Fatalf("%s: %v (the tests need Debian's packages; make test installs them)", m.name, err)
 	}
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -148,5 +137,5 @@ func (m *Monitor) Kill() {
 	if m.cmd.Process != nil {
 		_ = m.cmd.Process.Kill() // it may have ended
 	}
-	<-m.done
+	_ = m.wait() // how it ended is in its log
 }

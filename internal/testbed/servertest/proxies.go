@@ -132,7 +132,7 @@ func between(
 		}
 	}
 	pooler := exec.CommandContext(t.Context(), path(program), args...)
-	pooler.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	pooler.SysProcAttr = new(syscall.SysProcAttr)
 	if os.Geteuid() == 0 { // which it refuses to be
 		owner, err := os.Stat(filepath.Join(s.Dir, "data"))
 		if err != nil {
@@ -144,12 +144,13 @@ func between(
 			t.Fatal(err)
 		}
 	}
-	if err := pooler.Start(); err != nil {
+	wait, err := sandbox.Start(pooler)
+	if err != nil {
 		t.Fatalf("%s (of Debian's packages pgbouncer and pgpool2): %v", program, err)
 	}
 	t.Cleanup(func() {
 		_ = pooler.Process.Kill() // it runs
-		_ = pooler.Wait()         // by that signal
+		_ = wait()                // by that signal
 	})
 	u, err := url.Parse(s.URL)
 	if err != nil {

@@ -2,12 +2,17 @@ package servertest_test
 
 import (
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
@@ -29,5 +34,27 @@ func TestServers(t *testing.T) {
 	}
 	if strings.Contains(string(status), "\nUid:\t0\t") {
 		t.Error("Redis runs as root")
+	}
+}
+
+// A program ends with us, and not with a thread that ends before.
+func TestThreadsEndAlone(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sleep", "infinity")
+	wait, err := sandbox.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(runtime.LockOSThread) // never unlocked: the thread ends
+		}
+		all.Wait()
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Errorf("it ended before: %v, %v", err, wait())
+	}
+	if err := wait(); err == nil || err.Error() != "signal: terminated" {
+		t.Errorf("it ended by %v, want the signal that it was sent", err)
 	}
 }
