@@ -25,18 +25,14 @@ const (
 func (a *App) sendReviews(ctx context.Context) error {
 	tick := time.NewTicker(reviewEvery)
 	defer tick.Stop()
-	for sent := ""; ; {
+	for done := ""; ; {
 		n, ready := reviewOf(time.Now(), a.externalURL())
-		if ready && n.Key != sent && a.reviewed() {
-			anew, err := a.journal.Notify(ctx, n)
-			switch {
+		if ready && n.Key != done && a.reviewed() {
+			switch err := a.announce(ctx, n); {
 			case err == nil:
-				sent = n.Key
+				done = n.Key
 			case ctx.Err() == nil:
 				a.log.Warn("review not announced; retrying", "err", err)
-			}
-			if anew {
-				a.outbox.Wake()
 			}
 		}
 		select {
@@ -45,6 +41,27 @@ func (a *App) sendReviews(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// announce notifies of the review of the last month, unless there is nothing to review: upkeep is newer than that.
+func (a *App) announce(ctx context.Context, n remediate.Notification) error {
+	p, err := report.Month("", n.At)
+	if err != nil {
+		return err
+	}
+	known, err := report.Known(ctx, report.Config{Prometheus: a.asker(), Journal: a.journal, Inbox: a.inbox}, p)
+	if err != nil {
+		return err
+	}
+	if !known {
+		a.log.Info("review not announced: no data of that month", "month", p.Name)
+		return nil
+	}
+	anew, err := a.journal.Notify(ctx, n)
+	if anew {
+		a.outbox.Wake()
+	}
+	return err
 }
 
 // reviewed reports whether reviews are announced under the configuration in force.
