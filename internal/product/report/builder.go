@@ -35,6 +35,7 @@ type statement struct {
 	secondsBefore    *float64
 	covered          *float64
 	coveredBefore    *float64
+	stretch          float64 // how many times as many days are known of this period as of the one before
 	text             string
 	mean, meanBefore *float64
 }
@@ -147,13 +148,22 @@ func (p Period) shareOf(days []*float64) *float64 {
 // differ by a tenth.
 const alike = 0.85
 
-// comparable reports whether as much is known of the period before as of this one.
-func (b *builder) comparable(is, was *float64) bool {
+// stretch returns how many times as many days are known of this period as of the one before; ok is false where that
+// is too different to compare sums.
+func (b *builder) stretch(is, was *float64) (times float64, ok bool) {
 	if is == nil || was == nil {
-		return false
+		return 0, false
 	}
 	x, y := *is*float64(b.period.days()), *was*float64(b.before.days())
-	return min(x, y) >= alike*max(x, y)
+	return x / y, y > 0 && min(x, y) >= alike*max(x, y)
+}
+
+// change returns by how much the total time differs from what it was in the period before, in as many days.
+func (s statement) change() *float64 {
+	if s.secondsBefore == nil {
+		return nil
+	}
+	return new(s.seconds - *s.secondsBefore*s.stretch)
 }
 
 // keyOf joins the values of labels.

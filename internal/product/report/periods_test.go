@@ -62,6 +62,12 @@ func TestFiguresOfAQuarter(t *testing.T) {
 		near(t, row[0].Text+" before", cell(t, list, row[0].Text, "total in "+was), f.raw(expr+"91d])", "queryid",
 			fmt.Sprint(1000+i), july), 5e-3)
 	}
+	steady := list.Rows[slices.IndexFunc(list.Rows, func(row []report.Cell) bool {
+		return strings.Contains(row[0].Text, "orders_4 ")
+	})]
+	if total := *steady[5].Value; math.Abs(*steady[7].Value) > 0.01*total || total < 1 {
+		t.Errorf("a statement that has not changed: %+v", steady)
+	}
 	used := cell(t, figure(t, r, "What grows, and when it reaches its limit"), "filesystem", "used")
 	near(t, "used", used, (20+0.5*92)*(1<<30), 1e-9) // 20 GiB on 1 July and half of one a day
 	near(t, "bloat", cell(t, figure(t, r, "Table bloat"), "main apidb public users", "bloat"), 2*93*(1<<20), 1e-9)

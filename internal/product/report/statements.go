@@ -84,13 +84,13 @@ func (b *builder) readStatements(ctx context.Context, f *Figure) (all []statemen
 	if err != nil {
 		return nil, err
 	}
-	whole := b.comparable(f.Share, f.Before)
+	stretch, whole := b.stretch(f.Share, f.Before)
 	if !whole && f.Before != nil {
 		f.Note = "Total times are not compared: the data cover " + percent(*f.Before) + " of " + b.before.Part() + "."
 	}
 	for _, s := range seconds {
 		if one, ok := newStatement(s, values); ok {
-			if !whole {
+			if one.stretch = stretch; !whole {
 				one.secondsBefore = nil
 			}
 			one.text = texts[keyOf(s.Labels, []string{"server", "queryid"})]
@@ -121,7 +121,8 @@ func (b *builder) exported(ctx context.Context, all []statement) error {
 	for i := range all {
 		s := &all[i]
 		s.covered, s.coveredBefore = b.period.shareOf(has[keyOf(s.labels, by)]), b.before.shareOf(had[keyOf(s.labels, by)])
-		if !b.comparable(s.covered, s.coveredBefore) {
+		var alike bool
+		if s.stretch, alike = b.stretch(s.covered, s.coveredBefore); !alike {
 			s.secondsBefore = nil
 		}
 	}
@@ -164,8 +165,10 @@ func statementColumns(before Period) []Column {
 func (f *Figure) statements(all []statement) {
 	bars := Chart{Kind: Bars, Title: f.Title + ": total time, this period and the one before", Unit: Seconds}
 	for i, s := range all {
-		was, change := value(Seconds, s.secondsBefore), change(Seconds, &s.seconds, s.secondsBefore)
-		if s.secondsBefore == nil && s.meanBefore != nil {
+		was, change := value(Seconds, s.secondsBefore), Cell{Text: "nothing to compare"}
+		if d := s.change(); d != nil {
+			change = difference(Seconds, *d)
+		} else if s.meanBefore != nil {
 			was, change = Cell{Text: "not comparable"}, Cell{Text: "–"}
 		}
 		f.Rows = append(f.Rows, []Cell{{Text: s.name()},
@@ -206,12 +209,14 @@ func (b *builder) costliest(ctx context.Context) (Figure, error) {
 
 func (b *builder) changed(ctx context.Context) (Figure, error) {
 	return b.ranked(ctx, Figure{Title: "The ten statements that changed most",
-		About: "By the difference of their total time to the period before; only what was called in both."},
+		About: "By the change of their total time; only what was called in both periods. The change is beside as many " +
+			"days of the period before: a longer month is no change."},
 		func(s statement) float64 {
-			if s.secondsBefore == nil {
+			d := s.change()
+			if d == nil {
 				return math.Inf(-1)
 			}
-			return math.Abs(s.seconds - *s.secondsBefore)
+			return math.Abs(*d)
 		})
 }
 
@@ -237,6 +242,7 @@ func (b *builder) ranked(ctx context.Context, f Figure, rank func(statement) flo
 		}
 	}
 	shown := slices.DeleteFunc(slices.Clone(all), func(s statement) bool { return math.IsInf(rank(s), -1) })
+	slices.SortStableFunc(shown, func(x, y statement) int { return cmp.Compare(rank(y), rank(x)) })
 	shown = shown[:min(len(shown), top)]
 	f.Hidden = found - len(shown)
 	f.statements(shown)
