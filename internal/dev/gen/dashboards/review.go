@@ -78,7 +78,7 @@ func reviewDatabases(b *board) {
 	}
 	slowest := top("10", seconds(s.grown)+" > 0")
 	b.row("Databases")
-	b.table(24, "Ten slowest statements", "By total execution time in the range, beside the range before.", []column{
+	b.table(24, "Ten statements that took the most time", "By total execution time in the range, beside the range before.", []column{
 		{"total time", "s", named(slowest)},
 		{"before", "s", named(seconds(s.before) + " and " + slowest)},
 		{"mean time", "s", named(seconds(s.grown) + " / " + calls(s.grown) + " and " + slowest)},
