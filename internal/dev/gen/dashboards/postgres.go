@@ -89,11 +89,12 @@ func postgresStatements(b *board, chosen, when, n string) {
 	seconds, calls := cost("upkeep_postgres_statement_seconds_total"), cost("upkeep_postgres_statement_calls_total")
 	costliest := top(n, seconds+" > 0")
 	b.row("Statements")
-	b.table(24, "Statements that took the most time", "Total execution time "+when+", the "+n+" that took most. Literals are left out.",
+	b.table(24, "Statements that took the most time",
+		"Total execution time "+when+", the "+n+" that took most. Literals are left out.",
 		[]column{
 			{"total time", "s", named(costliest)},
 			{"calls", "short", named(calls + " and " + costliest)},
-			{"mean time", "s", named(seconds + " / " + calls + " and " + costliest)},
+			{"mean time", "s", named(costliest + " / " + calls)},
 		}, "query", "server", "database", "user", "queryid").high(10).to(toStatement)
 	rate := func(metric string) string {
 		return "sum by (job, server, database, user, queryid) (" + s.rate(metric) + ")"
