@@ -29,7 +29,7 @@ import (
 // then.
 const reviewFolder = "UPKEEP_TEST_REVIEW"
 
-// TestMain is that upkeep, where it is told a folder, or runs the tests.
+// TestMain is that upkeep, where the folder is set, or runs the tests.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(reviewFolder); dir != "" {
 		if err := announceReviews(dir); err != nil {

@@ -116,7 +116,8 @@ func (b *builder) pending(ctx context.Context, f Figure, metric string, by []str
 	})
 	for _, k := range order {
 		f.Rows = append(f.Rows, []Cell{{Text: nameOf(part(k, 0))}, {Text: nameOf(part(k, 1))}, value(Number, is[k]),
-			value(Number, was[k]), change(Number, is[k], was[k]), value(Number, worst[k]), share(b.period.shareOf(has[k]))})
+			value(Number, was[k]), change(Number, is[k], was[k]), value(Number, worst[k]),
+			share(b.period.shareOf(has[k]))})
 	}
 	f.cut(maxRows)
 	if len(f.Rows) == 0 {

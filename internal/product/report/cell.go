@@ -53,7 +53,7 @@ func value(u Unit, v *float64) Cell {
 
 func count(n int64) Cell { return value(Number, new(float64(n))) }
 
-// noPoint is a difference of ratios that is none: a thousandth of a point.
+// noPoint is the least difference of ratios that is shown: a thousandth of a point.
 const noPoint = 1e-5
 
 // change is a cell with the difference to the period before, or why it has no number.

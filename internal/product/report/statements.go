@@ -120,7 +120,8 @@ func (b *builder) exported(ctx context.Context, all []statement) error {
 	had, err := b.daily(ctx, b.before, expr, by)
 	for i := range all {
 		s := &all[i]
-		s.covered, s.coveredBefore = b.period.shareOf(has[keyOf(s.labels, by)]), b.before.shareOf(had[keyOf(s.labels, by)])
+		k := keyOf(s.labels, by)
+		s.covered, s.coveredBefore = b.period.shareOf(has[k]), b.before.shareOf(had[k])
 		var alike bool
 		if s.stretch, alike = b.stretch(s.covered, s.coveredBefore); !alike {
 			s.secondsBefore = nil
@@ -209,8 +210,8 @@ func (b *builder) costliest(ctx context.Context) (Figure, error) {
 
 func (b *builder) changed(ctx context.Context) (Figure, error) {
 	return b.ranked(ctx, Figure{Title: "The ten statements that changed most",
-		About: "By the change of their total time; only what was called in both periods. The change is beside as many " +
-			"days of the period before: a longer month is no change."},
+		About: "By the change of their total time; only what was called in both periods. The change is beside as " +
+			"many days of the period before: a longer month is no change."},
 		func(s statement) float64 {
 			d := s.change()
 			if d == nil {
