@@ -262,7 +262,11 @@ func BenchmarkCapacityRules(b *testing.B) {
 	for i, g := range s.groups {
 		b.ReportMetric(quantile(0.5, took[i]), g.Name()+"-ms")
 		b.ReportMetric(quantile(0.5, worked[i]), g.Name()+"-cpu-ms")
-		hourly += quantile(0.5, worked[i]) / g.Interval().Hours()
+		middle := quantile(0.5, worked[i])
+		hourly += middle / g.Interval().Hours()
+		if middle > 50 {
+			b.Errorf("an evaluation of %s takes %.1f ms of a processor, 50 at most", g.Name(), middle)
+		}
 	}
 	b.ReportMetric(hourly, "cpu-ms/hour")
 }

@@ -38,7 +38,7 @@ func newStage(t testing.TB) *stage {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	for _, name := range []string{"capacity-recorded", "capacity-lines", "capacity-trends"} {
+	for _, name := range []string{"capacity-recorded", "capacity-lines", "capacity-weeks", "capacity-trends"} {
 		for _, g := range groups {
 			if g.Name() == name {
 				s.groups = append(s.groups, g)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,8 @@ const defaultURL = "http://127.0.0.1:9847"
 type client struct {
 	url, tokenFile, dataDir string
 	json                    bool
+
+	patience time.Duration // how long an answer may take; a minute where 0
 }
 
 // flags adds to a command what it needs to find a running upkeep.
@@ -64,7 +67,7 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 	if err != nil {
 		return err
 	}
-	res, err := l.send(r, base)
+	res, err := l.send(r, base, cmp.Or(c.patience, time.Minute))
 	if err != nil {
 		return err
 	}
@@ -76,10 +79,10 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 }
 
 // send sends a request with a token. The one of this machine is sent to an upkeep that knows it.
-func (l login) send(r *http.Request, base string) (res *http.Response, err error) {
-	h := &http.Client{Timeout: time.Minute, CheckRedirect: noRedirect}
+func (l login) send(r *http.Request, base string, patience time.Duration) (res *http.Response, err error) {
+	h := &http.Client{Timeout: patience, CheckRedirect: noRedirect}
 	if l.file != "" {
-		h = oneConnection()
+		h = oneConnection(patience)
 		err = prove(r.Context(), h, base, l)
 	}
 	if err == nil {
@@ -91,6 +94,9 @@ func (l login) send(r *http.Request, base string) (res *http.Response, err error
 	if away, ok := errors.AsType[*url.Error](err); ok {
 		if ctx := r.Context(); ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if away.Timeout() {
+			return nil, fmt.Errorf("no answer of %s within %s: it may be busy; try again", base, patience)
 		}
 		return nil, fmt.Errorf("no upkeep answers at %s: start one with \"upkeep serve\", or say where it is with "+
 			"--url (%w)", base, away.Err)

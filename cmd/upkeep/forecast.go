@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -28,6 +29,9 @@ fastest weeks, the second at the median. Without a trend, or with less than seve
 and no time is shown. docs/promql.md has the queries.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := forecast.Known(resource); err != nil {
+				return fmt.Errorf("--%w", err)
+			}
 			var rows []forecast.Row
 			if err := c.do(cmd.Context(), http.MethodGet, "/forecast?resource="+url.QueryEscape(resource), nil,
 				&rows); err != nil {
@@ -40,8 +44,8 @@ and no time is shown. docs/promql.md has the queries.`,
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().StringVar(&resource, "resource", "", "only filesystem, inodes, database, table, wal, log, "+
-		"connections, redis_memory, cpu or memory")
+	cmd.Flags().StringVar(&resource, "resource", "", "only of one kind: "+
+		strings.Join(forecast.Resources(), ", "))
 	cmd.Flags().BoolVar(&all, "all", false, "also what does not grow and has no limit")
 	return cmd
 }

@@ -31,10 +31,10 @@ const maxProof = 4 << 10
 
 // oneConnection returns a client that connects once: the server that has proved itself is the
 // one that gets the token, also where its port is given to another program meanwhile.
-func oneConnection() *http.Client {
+func oneConnection(patience time.Duration) *http.Client {
 	var connected atomic.Bool
 	var dialer net.Dialer
-	return &http.Client{Timeout: time.Minute, CheckRedirect: noRedirect,
+	return &http.Client{Timeout: patience, CheckRedirect: noRedirect,
 		Transport: &http.Transport{ // no proxy
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				if connected.Swap(true) {

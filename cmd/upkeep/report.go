@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -67,6 +69,9 @@ output; --out names another file, or - for standard output. A pdf is printed by 
 	return cmd
 }
 
+// reportPatience is longer than upkeep takes for a report before it gives up, another one before it included.
+const reportPatience = 3 * time.Minute
+
 // write asks for a report and writes it.
 func (f reportFlags) write(ctx context.Context, stdout io.Writer, kind string,
 	read func(string, time.Time) (review.Period, error)) error {
@@ -81,6 +86,7 @@ func (f reportFlags) write(ctx context.Context, stdout io.Writer, kind string,
 		return fmt.Errorf("--out -: a pdf is not written to standard output; name a file")
 	}
 	var r review.Report
+	f.client.patience = reportPatience
 	f.client.json = true // names are made visible where they are shown
 	query := "/report?" + url.Values{kind: {p.Name}}.Encode()
 	if err := f.do(ctx, http.MethodGet, query, nil, &r); err != nil {
@@ -118,9 +124,21 @@ func (f reportFlags) form(ctx context.Context, w io.Writer, r review.Report) err
 	return review.Page(w, r)
 }
 
-// replaceFile writes a file, whole or not at all: the one before stays where something fails.
+// replaceFile writes a file, whole or not at all: the one before stays where something fails. A link stays a link,
+// and what is no file (a device, a pipe) is written to.
 func replaceFile(path string, write func(io.Writer) error) (err error) {
-	made, err := os.CreateTemp(filepath.Dir(path), ".upkeep-report-*")
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	before, err := os.Stat(path)
+	switch {
+	case err == nil && before.IsDir():
+		return errors.New("it is a folder; name a file")
+	case err == nil && !before.Mode().IsRegular():
+		return writeInto(path, write)
+	}
+	made, err := os.OpenFile(filepath.Join(filepath.Dir(path), ".upkeep-report-"+rand.Text()),
+		os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // less what the umask forbids
 	if err != nil {
 		return err
 	}
@@ -129,8 +147,8 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 			_ = os.Remove(made.Name()) // what is wrong is known
 		}
 	}()
-	if err = write(made); err == nil {
-		err = made.Chmod(0o644)
+	if err = write(made); err == nil && before != nil {
+		err = made.Chmod(before.Mode().Perm())
 	}
 	if e := made.Close(); err == nil {
 		err = e
@@ -139,4 +157,14 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 		err = os.Rename(made.Name(), path)
 	}
 	return err
+}
+
+// writeInto writes to what is there.
+func writeInto(path string, write func(io.Writer) error) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return write(f)
 }

@@ -12,10 +12,14 @@ import (
 // pruneAtOnce is how many notifications are looked at in one write.
 const pruneAtOnce = 200
 
+// keyFor is how long the key of a notification that is of no run and no incident keeps it from being sent again:
+// the review of a month is announced for a week.
+const keyFor = 8 * 24 * time.Hour
+
 // Prune deletes a part of the notifications from before a moment, those after a number, with how
 // they were delivered. It returns where the next part begins, and whether it was the last. What
-// may still be delivered stays, what stays says so (its run or its incident is kept), and so does the
-// newest, so that no number is given twice.
+// may still be delivered stays, what stays says so (its run or its incident is kept), what is of neither stays for
+// eight days, so that it is not sent again, and so does the newest, so that no number is given twice.
 func (o *Outbox) Prune(ctx context.Context, before time.Time, after int64,
 	stays func(tx *store.Tx, n remediate.Notification) (bool, error)) (next int64, done bool, err error) {
 	err = o.config.Store.Write(ctx, func(tx *store.Tx) error {
@@ -34,6 +38,9 @@ func (o *Outbox) Prune(ctx context.Context, before time.Time, after int64,
 		done = len(all) < pruneAtOnce
 		for _, n := range all {
 			next = n.ID
+			if n.Run == 0 && n.Incident == 0 && n.At.After(now.Add(-keyFor)) {
+				continue
+			}
 			kept, err := stays(tx, n)
 			if err != nil {
 				return err

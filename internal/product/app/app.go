@@ -58,6 +58,9 @@ type Options struct {
 
 	// Rules are the rule files of the embedded Prometheus; the shipped ones where nil.
 	Rules fs.FS
+
+	// Now tells which month is to be reviewed; time.Now where nil.
+	Now func() time.Time
 }
 
 // An App is one upkeep.

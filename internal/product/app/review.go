@@ -25,18 +25,18 @@ const (
 func (a *App) sendReviews(ctx context.Context) error {
 	tick := time.NewTicker(reviewEvery)
 	defer tick.Stop()
-	for sent := ""; ; {
-		n, ready := reviewOf(time.Now(), a.externalURL())
-		if ready && n.Key != sent && a.reviewed() {
-			anew, err := a.journal.Notify(ctx, n)
-			switch {
+	for done := ""; ; {
+		now := time.Now
+		if a.options.Now != nil {
+			now = a.options.Now
+		}
+		n, p, ready := reviewOf(now(), a.externalURL())
+		if ready && n.Key != done && a.reviewed() {
+			switch err := a.announce(ctx, n, p); {
 			case err == nil:
-				sent = n.Key
+				done = n.Key
 			case ctx.Err() == nil:
 				a.log.Warn("review not announced; retrying", "err", err)
-			}
-			if anew {
-				a.outbox.Wake()
 			}
 		}
 		select {
@@ -47,6 +47,23 @@ func (a *App) sendReviews(ctx context.Context) error {
 	}
 }
 
+// announce notifies of the review of the last month, unless there is nothing to review: upkeep is newer than that.
+func (a *App) announce(ctx context.Context, n remediate.Notification, p report.Period) error {
+	known, err := report.Known(ctx, report.Config{Prometheus: a.asker(), Journal: a.journal, Inbox: a.inbox}, p)
+	if err != nil {
+		return err
+	}
+	if !known {
+		a.log.Info("review not announced: no data of that month", "month", p.Name)
+		return nil
+	}
+	anew, err := a.journal.Notify(ctx, n)
+	if anew {
+		a.outbox.Wake()
+	}
+	return err
+}
+
 // reviewed reports whether reviews are announced under the configuration in force.
 func (a *App) reviewed() bool {
 	a.mu.Lock()
@@ -54,14 +71,14 @@ func (a *App) reviewed() bool {
 	return a.config.Report.Monthly
 }
 
-// reviewOf returns the notification of the last month, and whether its time has come.
-func reviewOf(now time.Time, external string) (n remediate.Notification, ready bool) {
+// reviewOf returns the last month with its notification, and whether its time has come.
+func reviewOf(now time.Time, external string) (n remediate.Notification, p report.Period, ready bool) {
 	p, err := report.Month("", now)
 	if err != nil || now.Before(p.To.Add(reviewHour)) || !now.Before(p.To.Add(reviewLate)) {
-		return n, false
+		return n, p, false
 	}
-	return remediate.Notification{Key: "report/" + p.Name, Kind: remediate.NotificationInfo, At: now,
+	return remediate.Notification{Key: "report/" + p.Name, Kind: remediate.NotificationInfo, At: time.Now(),
 		Title: "Review of " + p.Title(),
 		Text: "The review of " + p.Title() + " is at " + external + console.ReportPath + p.Name +
-			". As a file: upkeep report month --month " + p.Name}, true
+			". As a file: upkeep report month --month " + p.Name}, p, true
 }

@@ -23,7 +23,7 @@ func TestReviewIsAnnouncedInTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, ready := reviewOf(now, "https://upkeep.example")
+		n, _, ready := reviewOf(now, "https://upkeep.example")
 		if n.Key != test.key || ready != (test.key != "") {
 			t.Errorf("%s: %q %v, want %q", test.now, n.Key, ready, test.key)
 		}
@@ -43,7 +43,7 @@ func TestReviewIsAnnouncedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, _ := reviewOf(at.Add(time.Duration(try)*time.Hour), "https://upkeep.example")
+		n, _, _ := reviewOf(at.Add(time.Duration(try)*time.Hour), "https://upkeep.example")
 		anew, err := journal.New(journal.Config{Store: s}).Notify(t.Context(), n)
 		if err != nil || anew != (try == 0) {
 			t.Errorf("try %d: %v %v", try, anew, err)

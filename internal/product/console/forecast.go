@@ -16,6 +16,10 @@ func (c *Console) forecast(g *gin.Context) {
 		c.answer(g, 0, nil, badRequest("no forecast: embedded mode is off and prometheus.url is empty"))
 		return
 	}
+	if err := forecast.Known(g.Query("resource")); err != nil {
+		c.answer(g, 0, nil, badRequest(err.Error()))
+		return
+	}
 	rows, err := forecast.Read(g.Request.Context(), asker, g.Query("resource"), time.Time{})
 	c.answer(g, http.StatusOK, rows, err)
 }

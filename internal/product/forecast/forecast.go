@@ -46,6 +46,20 @@ func (r Row) Name() string {
 	return strings.Join(parts, " ")
 }
 
+// Resources are the kinds of what fills up, as the rules of capacity name them.
+func Resources() []string {
+	return []string{"filesystem", "inodes", "database", "table", "wal", "log", "connections", "redis_memory", "cpu",
+		"memory"}
+}
+
+// Known returns an error for a kind of resource that no rule has; "" is all of them.
+func Known(resource string) error {
+	if resource == "" || slices.Contains(Resources(), resource) {
+		return nil
+	}
+	return fmt.Errorf("resource %q: want one of %s", resource, strings.Join(Resources(), ", "))
+}
+
 // hidden are the labels that are not part of a subject.
 func hidden() []string { return []string{"__name__", "resource", "job", "instance"} }
 

@@ -2,6 +2,10 @@ package forecast_test
 
 import (
 	"context"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
 )
@@ -80,5 +85,29 @@ func TestRead(t *testing.T) {
 	}
 	if _, err := forecast.Read(t.Context(), e, `"} or vector(1)`, at); err != nil {
 		t.Errorf("a kind that needs quoting: %v", err)
+	}
+}
+
+// The kinds that can be asked for are those that the rules record; another one is no empty answer.
+func TestResources(t *testing.T) {
+	text, err := fs.ReadFile(alerts.Files(), "capacity.rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recorded []string
+	for _, m := range regexp.MustCompile(`labels: \{resource: (\w+)\}`).FindAllStringSubmatch(string(text), -1) {
+		recorded = append(recorded, m[1])
+	}
+	slices.Sort(recorded)
+	if diff := cmp.Diff(slices.Compact(recorded), slices.Sorted(slices.Values(forecast.Resources()))); diff != "" {
+		t.Errorf("(-rules +forecast):\n%s", diff)
+	}
+	for _, known := range append(forecast.Resources(), "") {
+		if err := forecast.Known(known); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := forecast.Known("databse"); err == nil || !strings.Contains(err.Error(), "want one of filesystem, ") {
+		t.Errorf("an unknown kind: %v", err)
 	}
 }

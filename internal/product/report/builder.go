@@ -34,6 +34,8 @@ type statement struct {
 	callsBefore      *float64
 	secondsBefore    *float64
 	covered          *float64
+	coveredBefore    *float64
+	stretch          float64 // how many times as many days are known of this period as of the one before
 	text             string
 	mean, meanBefore *float64
 }
@@ -61,17 +63,17 @@ func (b *builder) values(ctx context.Context, expr string, by []string, at time.
 	return values, err
 }
 
-// daily asks for the value of each day, at its end. A day without a value is nil.
-func (b *builder) daily(ctx context.Context, expr string, by []string) (map[string][]*float64, error) {
+// daily asks for the value of each day of a period, at its end. A day without a value is nil.
+func (b *builder) daily(ctx context.Context, of Period, expr string, by []string) (map[string][]*float64, error) {
 	values := make(map[string][]*float64)
 	if b.Prometheus == nil {
 		return values, nil
 	}
-	all, err := b.Prometheus.Range(ctx, expr, b.period.From.Add(day), b.period.end, day)
+	all, err := b.Prometheus.Range(ctx, expr, of.From.Add(day), of.end, day)
 	for _, s := range all {
-		days := make([]*float64, b.period.days())
+		days := make([]*float64, of.days())
 		for _, p := range s.Points {
-			i := int(p.At.Sub(b.period.From)/day) - 1
+			i := int(p.At.Sub(of.From)/day) - 1
 			if i >= 0 && i < len(days) && !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0) {
 				days[i] = new(p.Value)
 			}
@@ -96,36 +98,72 @@ func succeeded(collector string) string {
 	return `upkeep_collector_success{collector="` + collector + `"} == 1`
 }
 
-// covered reads the coverage of a selector.
+// covered reads the coverage of a selector in the period.
 func (b *builder) covered(ctx context.Context, selector string) (Coverage, error) {
-	days, err := b.daily(ctx, covers(selector).Text, nil)
+	return b.coveredIn(ctx, b.period, selector)
+}
+
+func (b *builder) coveredIn(ctx context.Context, of Period, selector string) (Coverage, error) {
+	days, err := b.daily(ctx, of, covers(selector).Text, nil)
 	if err != nil || b.Prometheus == nil {
 		return Coverage{}, err
 	}
-	return b.coverage(days[keyOf(nil, nil)]), nil
+	return of.coverage(days[keyOf(nil, nil)]), nil
+}
+
+// coveredBoth reads the coverage of a selector in the period and in the one before.
+func (b *builder) coveredBoth(ctx context.Context, selector string) (c Coverage, err error) {
+	if c, err = b.covered(ctx, selector); err != nil {
+		return c, err
+	}
+	was, err := b.coveredIn(ctx, b.before, selector)
+	c.Before = was.Share
+	return c, err
 }
 
 // coverage sums up the shares of the days.
-func (b *builder) coverage(days []*float64) Coverage {
+func (p Period) coverage(days []*float64) Coverage {
 	var c Coverage
 	sum := 0.0
-	for i := range b.period.days() {
+	for i := range p.days() {
 		if i < len(days) && days[i] != nil && *days[i] > 0 {
 			sum += min(*days[i], 1) // before Prometheus 3 both ends of a range count
 			continue
 		}
-		c.Gaps = append(c.Gaps, b.period.From.Add(time.Duration(i)*day).Format(time.DateOnly))
+		c.Gaps = append(c.Gaps, p.From.Add(time.Duration(i)*day).Format(time.DateOnly))
 	}
-	c.Share = new(sum / float64(b.period.days()))
+	c.Share = new(sum / float64(p.days()))
 	return c
 }
 
 // shareOf returns the mean of the shares of days.
-func (b *builder) shareOf(days []*float64) *float64 {
+func (p Period) shareOf(days []*float64) *float64 {
 	if days == nil {
 		return nil
 	}
-	return b.coverage(days).Share
+	return p.coverage(days).Share
+}
+
+// alike is how much less of one period than of the other may be covered where sums of them are compared: months
+// differ by a tenth.
+const alike = 0.85
+
+// stretch returns how many times as many days are known of this period as of the one before; ok is false where that
+// is too different to compare sums.
+func (b *builder) stretch(is, was *float64) (times float64, ok bool) {
+	if is == nil || was == nil {
+		return 0, false
+	}
+	x, y := *is*float64(b.period.days()), *was*float64(b.before.days())
+	return x / y, y > 0 && min(x, y) >= alike*max(x, y)
+}
+
+// change returns by how much the total time differs from what it was in the period before, in as many days.
+func (s statement) change() *float64 {
+	if s.secondsBefore == nil {
+		return nil
+	}
+	return new(s.seconds - *s.secondsBefore*s.stretch)
 }
 
 // keyOf joins the values of labels.

@@ -35,7 +35,7 @@ func (b *builder) backups(ctx context.Context) (f Figure, err error) {
 	if f.Coverage, err = b.covered(ctx, "upkeep_backups"); err != nil {
 		return f, err
 	}
-	has, err := b.daily(ctx, hours("count by ("+list(by)+") (upkeep_backups)"), by)
+	has, err := b.daily(ctx, b.period, hours("count by ("+list(by)+") (upkeep_backups)"), by)
 	if err != nil {
 		return f, err
 	}
@@ -50,7 +50,7 @@ func (b *builder) backups(ctx context.Context) (f Figure, err error) {
 		}
 		f.Rows = append(f.Rows, []Cell{{Text: nameOf(k)}, newest, age, dash(Seconds, values[2][k]),
 			yes(values[3][k]), proven,
-			value(Number, values[0][k]), share(b.shareOf(has[k]))})
+			value(Number, values[0][k]), share(b.period.shareOf(has[k]))})
 	}
 	if len(f.Rows) == 0 {
 		f.Note = "No backup has data on the last day of the period: targets.backup names the backups to look at."
@@ -99,7 +99,7 @@ func (b *builder) pending(ctx context.Context, f Figure, metric string, by []str
 	if err != nil {
 		return f, err
 	}
-	was, err := b.values(ctx, f.Queries[0].Text, by, b.before.end)
+	was, err := b.values(ctx, f.Queries[0].Text, by, b.period.From)
 	if err != nil {
 		return f, err
 	}
@@ -107,7 +107,7 @@ func (b *builder) pending(ctx context.Context, f Figure, metric string, by []str
 	if err != nil {
 		return f, err
 	}
-	has, err := b.daily(ctx, hours("count by ("+list(by)+") ("+metric+")"), by)
+	has, err := b.daily(ctx, b.period, hours("count by ("+list(by)+") ("+metric+")"), by)
 	if err != nil {
 		return f, err
 	}
@@ -116,7 +116,8 @@ func (b *builder) pending(ctx context.Context, f Figure, metric string, by []str
 	})
 	for _, k := range order {
 		f.Rows = append(f.Rows, []Cell{{Text: nameOf(part(k, 0))}, {Text: nameOf(part(k, 1))}, value(Number, is[k]),
-			value(Number, was[k]), change(Number, is[k], was[k]), value(Number, worst[k]), share(b.shareOf(has[k]))})
+			value(Number, was[k]), change(Number, is[k], was[k]), value(Number, worst[k]),
+			share(b.period.shareOf(has[k]))})
 	}
 	f.cut(maxRows)
 	if len(f.Rows) == 0 {

@@ -53,6 +53,9 @@ func value(u Unit, v *float64) Cell {
 
 func count(n int64) Cell { return value(Number, new(float64(n))) }
 
+// noPoint is the least difference of ratios that is shown: a thousandth of a point.
+const noPoint = 1e-5
+
 // change is a cell with the difference to the period before, or why it has no number.
 func change(u Unit, is, was *float64) Cell {
 	switch {
@@ -61,13 +64,17 @@ func change(u Unit, is, was *float64) Cell {
 	case was == nil:
 		return Cell{Text: "nothing to compare"}
 	}
-	d := *is - *was
+	return difference(u, *is-*was)
+}
+
+// difference is a cell with a difference.
+func difference(u Unit, d float64) Cell {
 	text := write(u, math.Abs(d))
 	if u == Ratio {
 		text = strings.TrimSuffix(strconv.FormatFloat(math.Abs(d)*100, 'g', 3, 64), ".0") + " points"
 	}
 	switch {
-	case d == 0:
+	case d == 0, u == Ratio && math.Abs(d) < noPoint:
 		return Cell{Text: "same", Value: &d}
 	case d > 0:
 		return Cell{Text: "+" + text, Value: &d}

@@ -28,13 +28,20 @@ func newFixture(t testing.TB, step time.Duration, statements int) *fixture {
 	t.Helper()
 	h := newHistory(t, step)
 	h.fill(statements)
+	return h.fixture(time.Date(2026, 9, 3, 8, 0, 0, 0, time.UTC))
+}
+
+// fixture returns the history with a journal, as it is seen at a moment.
+func (h *history) fixture(at time.Time) *fixture {
+	t := h.t
+	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	f := &fixture{history: h, store: s, engine: newEngine(h.db)}
-	now := func() time.Time { return time.Date(2026, 9, 3, 8, 0, 0, 0, time.UTC) }
+	now := func() time.Time { return at }
 	f.config = report.Config{Prometheus: f.engine, Now: now, Version: "test",
 		Journal: journal.New(journal.Config{Store: s, Now: now}), Inbox: inbox.New(inbox.Config{Store: s, Now: now}),
 		Lowers: func(r remediate.Request) string {

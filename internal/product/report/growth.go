@@ -52,11 +52,11 @@ func (b *builder) growth(ctx context.Context) (f Figure, err error) {
 		{Language: "PromQL", Text: "clamp_max(count(count_over_time(" + capacityDay + "[1d])), 1)", Step: "1d",
 			About: "coverage"},
 	}
-	days, err := b.daily(ctx, f.Queries[3].Text, nil)
+	days, err := b.daily(ctx, b.period, f.Queries[3].Text, nil)
 	if err != nil {
 		return f, err
 	}
-	f.Coverage = b.coverage(days[keyOf(nil, nil)])
+	f.Coverage = b.period.coverage(days[keyOf(nil, nil)])
 	rows, err := forecast.Read(ctx, b.Prometheus, "", b.period.end)
 	if err == nil && len(rows) == 0 {
 		rows, err = forecast.Read(ctx, kept{b.Prometheus}, "", b.period.end)

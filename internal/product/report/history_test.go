@@ -43,20 +43,22 @@ type history struct {
 	t    testing.TB
 	db   *tsdb.DB
 	step time.Duration
+	from time.Time
+	to   time.Time
 	kept map[string][]prom.Point // by name and labels
 }
 
 func newHistory(t testing.TB, step time.Duration) *history {
 	t.Helper()
 	o := tsdb.DefaultOptions() // one block: series are written one after the other
-	o.RetentionDuration, o.MinBlockDuration, o.MaxBlockDuration = 0, (200 * day).Milliseconds(),
-		(200 * day).Milliseconds()
+	o.RetentionDuration, o.MinBlockDuration, o.MaxBlockDuration = 0, (400 * day).Milliseconds(),
+		(400 * day).Milliseconds()
 	db, err := tsdb.Open(t.TempDir(), slog.New(slog.DiscardHandler), nil, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	return &history{t: t, db: db, step: step, kept: make(map[string][]prom.Point)}
+	return &history{t: t, db: db, step: step, from: begin(), to: end(), kept: make(map[string][]prom.Point)}
 }
 
 // series writes a value at each step; NaN is no sample.
@@ -66,7 +68,7 @@ func (h *history) series(value func(at time.Time) float64, name string, pairs ..
 	a := h.db.Appender(context.Background())
 	var kept []prom.Point
 	ref, n := storage.SeriesRef(0), 0
-	for at := begin(); !at.After(end()); at = at.Add(h.step) {
+	for at := h.from; !at.After(h.to); at = at.Add(h.step) {
 		v := value(at)
 		if math.IsNaN(v) || missing(at) {
 			continue

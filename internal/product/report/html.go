@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -85,10 +86,17 @@ func (r Report) covers(f Figure) string {
 	if f.Share == nil {
 		return ""
 	}
-	if *f.Share <= 0 {
-		return "No data in " + r.Title + "."
+	of := r.Title
+	if r.Until.Before(r.To) {
+		of = fmt.Sprintf("the first %d days of %s", int(r.Until.Sub(r.From)/day), r.Title)
 	}
-	text := "Covers " + percent(*f.Share) + " of " + r.Title + "."
+	if *f.Share <= 0 {
+		return "No data in " + of + "."
+	}
+	text := "Covers " + percent(*f.Share) + " of " + of + "."
+	if f.Before != nil && *f.Before < 1 {
+		text = strings.TrimSuffix(text, ".") + ", and " + percent(*f.Before) + " of " + r.Before + "."
+	}
 	if len(f.Gaps) > 0 {
 		text += " No data on " + dates(f.Gaps) + "."
 	}

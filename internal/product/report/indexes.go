@@ -52,7 +52,7 @@ func (b *builder) bloat(ctx context.Context, f Figure, kind string, by []string)
 	if err != nil {
 		return f, err
 	}
-	was, err := b.values(ctx, f.Queries[0].Text, by, b.before.end)
+	was, err := b.values(ctx, f.Queries[0].Text, by, b.period.From)
 	if err != nil {
 		return f, err
 	}

@@ -28,6 +28,7 @@ func Make(ctx context.Context, c Config, p Period) (r Report, err error) {
 		c.Prometheus = &impatient{next: c.Prometheus}
 	}
 	b := &builder{Config: c, period: p, before: p.before()}
+	r.Before = b.before.Part()
 	if err := b.prepare(ctx); err != nil {
 		return r, err
 	}
@@ -58,6 +59,22 @@ func Make(ctx context.Context, c Config, p Period) (r Report, err error) {
 		return r, b.nothing(ctx)
 	}
 	return r, nil
+}
+
+// Known reports whether there is something of a period: without it Make answers with ErrNoData. An error says that
+// Prometheus does not answer, and that the journal has nothing of it.
+func Known(ctx context.Context, c Config, p Period) (bool, error) {
+	runs, err := c.Journal.Review(ctx, p.From, p.To)
+	if err != nil || len(runs.Outcomes) > 0 {
+		return err == nil, err
+	}
+	fired, err := c.Inbox.Review(ctx, p.From, p.To)
+	if err != nil || len(fired.Alerts) > 0 || c.Prometheus == nil {
+		return err == nil && len(fired.Alerts) > 0, err
+	}
+	all, err := c.Prometheus.Query(ctx, over("count(count_over_time({__name__=~\"upkeep_build_info|"+
+		"upkeep:capacity_used:day\"}[$range:1h]))", p), p.To)
+	return len(all) > 0, err
 }
 
 // nothing says that a period has no data, and what to do.

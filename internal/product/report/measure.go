@@ -24,14 +24,14 @@ type measure struct {
 // measured reads a measure.
 func (b *builder) measured(ctx context.Context, m measure) (f Figure, err error) {
 	f = Figure{Title: m.title, About: m.about, Columns: []Column{{m.subject, Words}, {"this period", m.unit},
-		{b.before.Title(), m.unit}, {"change", m.unit}, {"worst day", m.unit}, {"data", Ratio}}}
+		{b.before.Part(), m.unit}, {"change", m.unit}, {"worst day", m.unit}, {"data", Ratio}}}
 	if b.Prometheus == nil {
 		f.Note = noPrometheus
 		return f, nil
 	}
 	expr := over(m.value, b.period)
 	f.Queries = []Query{{Language: "PromQL", Text: expr, At: b.period.end}, covers(m.has)}
-	if f.Coverage, err = b.covered(ctx, m.has); err != nil {
+	if f.Coverage, err = b.coveredBoth(ctx, m.has); err != nil {
 		return f, err
 	}
 	is, err := b.values(ctx, expr, m.by, b.period.end)
@@ -53,11 +53,11 @@ func (b *builder) measured(ctx context.Context, m measure) (f Figure, err error)
 	if err != nil {
 		return f, err
 	}
-	days, err := b.daily(ctx, over(m.value, Period{From: b.period.From, end: b.period.From.Add(day)}), m.by)
+	days, err := b.daily(ctx, b.period, over(m.value, Period{From: b.period.From, end: b.period.From.Add(day)}), m.by)
 	if err != nil {
 		return f, err
 	}
-	has, err := b.daily(ctx, hours("count by ("+list(m.by)+") ("+m.has+")"), m.by)
+	has, err := b.daily(ctx, b.period, hours("count by ("+list(m.by)+") ("+m.has+")"), m.by)
 	if err != nil {
 		return f, err
 	}
@@ -72,7 +72,7 @@ func (b *builder) measured(ctx context.Context, m measure) (f Figure, err error)
 	})
 	for _, k := range order {
 		f.Rows = append(f.Rows, []Cell{{Text: nameOf(k)}, value(m.unit, is[k]), value(m.unit, was[k]),
-			change(m.unit, is[k], was[k]), b.worst(m, days[k]), share(b.shareOf(has[k]))})
+			change(m.unit, is[k], was[k]), b.worst(m, days[k]), share(b.period.shareOf(has[k]))})
 	}
 	f.cut(maxRows)
 	f.chart(b, m, order, days)

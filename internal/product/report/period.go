@@ -94,8 +94,15 @@ func (p Period) until(now time.Time) (Period, error) {
 	return p, nil
 }
 
-// before returns the period before it.
-func (p Period) before() Period { return months(p.From.AddDate(0, -p.months, 0), p.months) }
+// before returns the period before it; of one that is not over as many days, since a sum of ten days is not
+// compared with that of a month.
+func (p Period) before() Period {
+	b := months(p.From.AddDate(0, -p.months, 0), p.months)
+	if end := b.From.AddDate(0, 0, p.days()); p.end.Before(p.To) && end.Before(b.To) {
+		b.end = end
+	}
+	return b
+}
 
 // days is how many days of it are read.
 func (p Period) days() int { return int(p.end.Sub(p.From) / day) }
@@ -109,6 +116,14 @@ func (p Period) Title() string {
 		return fmt.Sprintf("quarter %d of %d", (int(p.From.Month())+2)/3, p.From.Year())
 	}
 	return p.From.Format("January 2006")
+}
+
+// Part is the name of the days that are read of it, for people.
+func (p Period) Part() string {
+	if p.end.Before(p.To) {
+		return fmt.Sprintf("the first %d days of %s", p.days(), p.Title())
+	}
+	return p.Title()
 }
 
 // dates writes days as ranges: 2–4, 17 October.

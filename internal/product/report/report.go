@@ -74,6 +74,7 @@ type Config struct {
 type Report struct {
 	Name     string    `json:"name"` // 2026-10 or 2026-Q3
 	Title    string    `json:"title"`
+	Before   string    `json:"before,omitempty"` // with which days it is compared
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`    // not included
 	Until    time.Time `json:"until"` // up to when data were read: To, or the last midnight where it is not over
@@ -100,12 +101,16 @@ type Figure struct {
 	Note    string   `json:"note,omitempty"`
 	Fault   string   `json:"fault,omitempty"` // why it could not be read
 	Charts  []Chart  `json:"charts,omitempty"`
+
+	asOfNow bool // it says nothing of the period
 }
 
 // A Coverage says which part of the period the data of a figure cover.
 type Coverage struct {
 	Share *float64 `json:"coverage"` // from 0 to 1; nil where it is not known
 	Gaps  []string `json:"days_without_data"`
+
+	Before *float64 `json:"coverage_before,omitempty"` // of the period before, where a figure compares with it
 }
 
 // A Query is how a figure was read.
@@ -117,11 +122,11 @@ type Query struct {
 	About    string    `json:"about,omitempty"` // what it is for
 }
 
-// empty reports whether no figure has a row.
+// empty reports whether no figure of the period has a row.
 func (r Report) empty() bool {
 	for _, s := range r.Sections {
 		for _, f := range s.Figures {
-			if len(f.Rows) > 0 || f.Fault != "" {
+			if len(f.Rows) > 0 && !f.asOfNow || f.Fault != "" {
 				return false
 			}
 		}

@@ -176,7 +176,8 @@ func seconds(d time.Duration) Cell { return value(Seconds, new(d.Seconds())) }
 // offenders lists what fired again and again.
 func (b *builder) offenders(context.Context) (Figure, error) {
 	r := b.fired
-	f := b.journalled("Repeat offenders", "The same alert for the same subject, three times or more in the period. "+
+	f := b.journalled("Repeat offenders", "The same alert for the same subject, three times or more in the period; "+
+		"the twenty that fired most often. "+
 		"Runs that acted and did not keep it away treat a symptom.", r.AgainSQL)
 	f.Columns = []Column{{"alert", Words}, {"on", Words}, {"incidents", Number}, {"time firing", Seconds}, {"first",
 		Words},
@@ -207,7 +208,7 @@ func (b *builder) waiting(ctx context.Context) (Figure, error) {
 	runs, err := b.Journal.In(ctx, remediate.AwaitingApproval, maxRows+1)
 	f := b.journalled("Plans that await approval", "As of "+b.now()+". Answer with upkeep approve or upkeep reject.",
 		"select id from runs where state = '"+string(remediate.AwaitingApproval)+"' order by id")
-	f.Coverage = Coverage{}
+	f.Coverage, f.asOfNow = Coverage{}, true
 	f.Columns = []Column{{"run", Number}, {"since", Words}, {"until", Words}, {"action", Words}, {"on", Words},
 		{"plan", Words}}
 	for _, r := range runs {
@@ -261,7 +262,7 @@ func (b *builder) byHand(ctx context.Context) (Figure, error) {
 		"action, and "+
 		"policies that were demoted because too few of their runs helped.",
 		"select id, alert from incidents where closed = 0 order by id", "select * from policy_states where demoted > 0")
-	f.Coverage = Coverage{}
+	f.Coverage, f.asOfNow = Coverage{}, true
 	f.Columns = []Column{{"what", Words}, {"on", Words}, {"since", Words}, {"why a person", Words}}
 	states, err := b.Journal.PolicyStates(ctx)
 	if err != nil {

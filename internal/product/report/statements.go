@@ -20,6 +20,9 @@ const (
 	// top is how many statements a list has, and textLimit how many letters of one are shown.
 	top, textLimit = 10, 160
 
+	// most is how many statements are looked at for a list: of some, less is known of one period than of the other.
+	most = 5 * top
+
 	// rareCalls is below how many calls a mean says nothing of a statement.
 	rareCalls = 2
 )
@@ -27,9 +30,9 @@ const (
 func statementLabels() []string { return []string{"server", "database", "user", "queryid"} }
 
 // costQuery sums up a counter. It reads a value an hour: a server has a hundred statements, and a
-// month of each has 180,000 samples.
+// month of each has 180,000 samples. Replicas of upkeep, and an upkeep that has moved, export the same counter.
 func costQuery(counter string, p Period) string {
-	return over("sum by ("+list(statementLabels())+") (increase("+counter+`{queryid!="other"}[$range:1h]))`, p)
+	return over("increase(max by ("+list(statementLabels())+") ("+counter+`{queryid!="other"})[$range:1h])`, p)
 }
 
 const statementText = "last_over_time(upkeep_postgres_statement_info[$range:1h])"
@@ -60,7 +63,7 @@ func (b *builder) readStatements(ctx context.Context, f *Figure) (all []statemen
 		{Language: "PromQL", Text: costQuery(statementCalls, b.period), At: b.period.end, About: "calls"},
 		covers(succeeded("postgres/statements")),
 	}
-	if f.Coverage, err = b.covered(ctx, succeeded("postgres/statements")); err != nil {
+	if f.Coverage, err = b.coveredBoth(ctx, succeeded("postgres/statements")); err != nil {
 		return nil, err
 	}
 	seconds, err := b.instant(ctx, f.Queries[0].Text, b.period.end)
@@ -81,8 +84,15 @@ func (b *builder) readStatements(ctx context.Context, f *Figure) (all []statemen
 	if err != nil {
 		return nil, err
 	}
+	stretch, whole := b.stretch(f.Share, f.Before)
+	if !whole && f.Before != nil {
+		f.Note = "Total times are not compared: the data cover " + percent(*f.Before) + " of " + b.before.Part() + "."
+	}
 	for _, s := range seconds {
 		if one, ok := newStatement(s, values); ok {
+			if one.stretch = stretch; !whole {
+				one.secondsBefore = nil
+			}
 			one.text = texts[keyOf(s.Labels, []string{"server", "queryid"})]
 			all = append(all, one)
 		}
@@ -93,17 +103,29 @@ func (b *builder) readStatements(ctx context.Context, f *Figure) (all []statemen
 	return all, nil
 }
 
-// exported reads for which part of the period the statements of a list were exported.
+// exported reads for which part of both periods the statements of a list were exported. Total times are
+// compared where the parts are alike.
 func (b *builder) exported(ctx context.Context, all []statement) error {
 	ids := make([]string, len(all))
 	for i, s := range all {
 		ids[i] = regexp.QuoteMeta(s.labels["queryid"])
 	}
 	by := statementLabels()
-	has, err := b.daily(ctx, hours(fmt.Sprintf("count by (%s) (%s{queryid=~%q})", list(by), statementCalls,
-		strings.Join(ids, "|"))), by)
+	expr := hours(fmt.Sprintf("count by (%s) (%s{queryid=~%q})", list(by), statementCalls,
+		strings.Join(ids, "|")))
+	has, err := b.daily(ctx, b.period, expr, by)
+	if err != nil {
+		return err
+	}
+	had, err := b.daily(ctx, b.before, expr, by)
 	for i := range all {
-		all[i].covered = b.shareOf(has[keyOf(all[i].labels, by)])
+		s := &all[i]
+		k := keyOf(s.labels, by)
+		s.covered, s.coveredBefore = b.period.shareOf(has[k]), b.before.shareOf(had[k])
+		var alike bool
+		if s.stretch, alike = b.stretch(s.covered, s.coveredBefore); !alike {
+			s.secondsBefore = nil
+		}
 	}
 	return err
 }
@@ -137,18 +159,23 @@ func (b *builder) texts(ctx context.Context) (map[string]string, error) {
 
 func statementColumns(before Period) []Column {
 	return []Column{{"statement", Words}, {"on", Words}, {"calls", Number}, {"mean", Seconds},
-		{"mean in " + before.Title(), Seconds}, {"total", Seconds}, {"total in " + before.Title(), Seconds},
+		{"mean in " + before.Part(), Seconds}, {"total", Seconds}, {"total in " + before.Part(), Seconds},
 		{"change", Seconds}, {"data", Ratio}}
 }
 
 func (f *Figure) statements(all []statement) {
 	bars := Chart{Kind: Bars, Title: f.Title + ": total time, this period and the one before", Unit: Seconds}
 	for i, s := range all {
+		was, change := value(Seconds, s.secondsBefore), Cell{Text: "nothing to compare"}
+		if d := s.change(); d != nil {
+			change = difference(Seconds, *d)
+		} else if s.meanBefore != nil {
+			was, change = Cell{Text: "not comparable"}, Cell{Text: "–"}
+		}
 		f.Rows = append(f.Rows, []Cell{{Text: s.name()},
 			{Text: nameOf(keyOf(s.labels, []string{"server", "database", "user"}))},
 			value(Number, new(math.Round(s.calls))), value(Seconds, s.mean), value(Seconds, s.meanBefore),
-			value(Seconds, &s.seconds), value(Seconds, s.secondsBefore), change(Seconds, &s.seconds, s.secondsBefore),
-			share(s.covered)})
+			value(Seconds, &s.seconds), was, change, share(s.covered)})
 		bars.Series = append(bars.Series, Line{Name: write(Number, float64(i+1)) + ". " + shorten(s.name(), 60),
 			Values: []*float64{&all[i].seconds, s.secondsBefore}})
 	}
@@ -183,12 +210,14 @@ func (b *builder) costliest(ctx context.Context) (Figure, error) {
 
 func (b *builder) changed(ctx context.Context) (Figure, error) {
 	return b.ranked(ctx, Figure{Title: "The ten statements that changed most",
-		About: "By the difference of their total time to the period before; only what was called in both."},
+		About: "By the change of their total time; only what was called in both periods. The change is beside as " +
+			"many days of the period before: a longer month is no change."},
 		func(s statement) float64 {
-			if s.secondsBefore == nil {
+			d := s.change()
+			if d == nil {
 				return math.Inf(-1)
 			}
-			return math.Abs(s.seconds - *s.secondsBefore)
+			return math.Abs(*d)
 		})
 }
 
@@ -207,14 +236,16 @@ func (b *builder) ranked(ctx context.Context, f Figure, rank func(statement) flo
 	if len(all) == 0 && f.Note == "" {
 		f.Note = "No statement was called in both periods."
 	}
-	if len(all) > top {
-		f.Hidden, all = len(all)-top, all[:top]
-	}
-	if len(all) > 0 {
+	found := len(all)
+	if all = all[:min(found, most)]; len(all) > 0 {
 		if err := b.exported(ctx, all); err != nil {
 			return f, err
 		}
 	}
-	f.statements(all)
+	shown := slices.DeleteFunc(slices.Clone(all), func(s statement) bool { return math.IsInf(rank(s), -1) })
+	slices.SortStableFunc(shown, func(x, y statement) int { return cmp.Compare(rank(y), rank(x)) })
+	shown = shown[:min(len(shown), top)]
+	f.Hidden = found - len(shown)
+	f.statements(shown)
 	return f, nil
 }

@@ -234,7 +234,7 @@ func postgresStatement(b *board) {
 			{"total time", "s", named(slowest)},
 			{"before", "s", named(before("seconds_total") + " and " + slowest)},
 			{"calls", "short", named(grown("calls_total") + " and " + slowest)},
-			{"mean time", "s", named(grown("seconds_total") + " / " + grown("calls_total") + " and " + slowest)},
+			{"mean time", "s", named(slowest + " / " + grown("calls_total"))},
 			{"mean time before", "s", named(before("seconds_total") + " / (" + before("calls_total") + " > 0) and " +
 				slowest)},
 		}, "query", "server", "database", "user", "queryid").high(10).to(toDatabase)

@@ -305,10 +305,10 @@ func house() []check {
 	}
 }
 
-// overlaps finds panels outside of the grid, or one over another.
+// overlaps finds panels outside of the grid, one over another, and lines without any.
 func overlaps(boards []file) (wrong []string) {
 	for _, b := range boards {
-		taken := make(map[[2]int]string)
+		taken, bottom := make(map[[2]int]string), 0
 		for _, p := range b.Panels {
 			for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 				for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
@@ -319,6 +319,10 @@ func overlaps(boards []file) (wrong []string) {
 					taken[[2]int{x, y}] = p.Title
 				}
 			}
+			if empty := bottom < p.GridPos.Y; empty {
+				wrong = append(wrong, fmt.Sprintf("%s: nothing is above %q", b.UID, p.Title))
+			}
+			bottom = max(bottom, p.GridPos.Y+p.GridPos.H)
 		}
 	}
 	return wrong

@@ -207,7 +207,12 @@ func (p *panel) smallest() *panel {
 
 // high sets the height.
 func (p *panel) high(h int) *panel {
-	p.GridPos.H, p.board.h = h, max(p.board.h, h)
+	p.GridPos.H, p.board.h = h, 0
+	for _, other := range p.board.Panels { // of the same row
+		if other.GridPos.Y == p.GridPos.Y {
+			p.board.h = max(p.board.h, other.GridPos.H)
+		}
+	}
 	return p
 }
 

@@ -87,13 +87,14 @@ func postgresStatements(b *board, chosen, when, n string) {
 		return "sum by (job, server, database, user, queryid) (" + s.grown(metric) + ")"
 	}
 	seconds, calls := cost("upkeep_postgres_statement_seconds_total"), cost("upkeep_postgres_statement_calls_total")
-	slowest := top(n, seconds+" > 0")
+	costliest := top(n, seconds+" > 0")
 	b.row("Statements")
-	b.table(24, "Slowest statements", "Total execution time "+when+", the "+n+" that took most. Literals are left out.",
+	b.table(24, "Statements that took the most time",
+		"Total execution time "+when+", the "+n+" that took most. Literals are left out.",
 		[]column{
-			{"total time", "s", named(slowest)},
-			{"calls", "short", named(calls + " and " + slowest)},
-			{"mean time", "s", named(seconds + " / " + calls + " and " + slowest)},
+			{"total time", "s", named(costliest)},
+			{"calls", "short", named(calls + " and " + costliest)},
+			{"mean time", "s", named(costliest + " / " + calls)},
 		}, "query", "server", "database", "user", "queryid").high(10).to(toStatement)
 	rate := func(metric string) string {
 		return "sum by (job, server, database, user, queryid) (" + s.rate(metric) + ")"

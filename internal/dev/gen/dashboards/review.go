@@ -78,13 +78,14 @@ func reviewDatabases(b *board) {
 	}
 	slowest := top("10", seconds(s.grown)+" > 0")
 	b.row("Databases")
-	b.table(24, "Ten slowest statements", "By total execution time in the range, beside the range before.", []column{
-		{"total time", "s", named(slowest)},
-		{"before", "s", named(seconds(s.before) + " and " + slowest)},
-		{"mean time", "s", named(seconds(s.grown) + " / " + calls(s.grown) + " and " + slowest)},
-		{"mean time before", "s", named(seconds(s.before) + " / (" + calls(s.before) + " > 0) and " + slowest)},
-		{"calls", "short", named(calls(s.grown) + " and " + slowest)},
-	}, "query", "server", "database", "user", "queryid").to(toStatement)
+	b.table(24, "Ten statements that took the most time",
+		"By total execution time in the range, beside the range before.", []column{
+			{"total time", "s", named(slowest)},
+			{"before", "s", named(seconds(s.before) + " and " + slowest)},
+			{"mean time", "s", named(slowest + " / " + calls(s.grown))},
+			{"mean time before", "s", named(seconds(s.before) + " / (" + calls(s.before) + " > 0) and " + slowest)},
+			{"calls", "short", named(calls(s.grown) + " and " + slowest)},
+		}, "query", "server", "database", "user", "queryid").to(toStatement)
 	b.table(24, "Ten most changed statements", "By the difference of their total execution time to the range before; "+
 		"new ones included.", []column{
 		{"change", "s", named(top("10",

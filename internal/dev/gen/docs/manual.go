@@ -131,7 +131,7 @@ func monthly() []duty {
 func quarterly() []duty {
 	return []duty{
 		{"quarter", "review of the system", nil, []string{"upkeep report quarter"},
-			[]string{ofProgram + "TestReport", "internal/product/report TestFiguresOfTheJournal"}, ""},
+			[]string{ofProgram + "TestReport", "internal/product/report TestFiguresOfAQuarter"}, ""},
 		{"quarter", "security audit", nil, nil, nil, "not yet: the audit; SECURITY.md says what is protected"},
 		{"quarter", "recovery from a disaster is tried: restored from a backup, and proven", nil, nil, nil,
 			"not yet: backups that are made, restored and compared"},
