@@ -55,7 +55,7 @@ func ours(g generated, c *capacity) []bool {
 	fires := make([]bool, len(g.samples))
 	for at := now - 28*perDay; at < len(g.samples); at++ {
 		if at%perHour == 0 && at/perHour < len(c.hours) {
-			fires[at] = c.at(at/perHour, g.limit).likely < 10*86400
+			fires[at] = c.at(at/perHour, g.limit).likely < 14*86400
 		} else {
 			fires[at] = fires[at-1]
 		}
@@ -135,7 +135,7 @@ func backtest(first, last uint64, of ...string) score {
 				}
 			}
 			for _, a := range []alarm{
-				{"ours", 10, ours(g, c)},
+				{"ours", 14, ours(g, c)},
 				{"[1h], 1d", 1, predictLinear(g, perHour, 1)},
 				{"[6h], 4d", 4, predictLinear(g, 6*perHour, 4)},
 			} {
