@@ -69,6 +69,8 @@ func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
 func (a *alertmanager) openLogs(c Config) (err error) {
 	silencesFile, nflogFile := filepath.Join(c.Dir, "silences"), filepath.Join(c.Dir, "nflog")
 	a.silences, err = silence.New(silence.Options{SnapshotFile: silencesFile, Retention: retention, Logger: a.log,
+		Limits: silence.Limits{MaxSilences: func() int { return maxSilences },
+			MaxSilenceSizeBytes: func() int { return maxSilence }},
 		Metrics: c.Registerer, EventRecorder: eventrecorder.NopRecorder()})
 	if err != nil {
 		return fmt.Errorf("silences: %w", err)
