@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,7 +29,15 @@ func (j *Journal) Verify(ctx context.Context) (v Verified, err error) {
 	if err != nil {
 		return v, err
 	}
-	return v, j.rows(ctx, said, read)
+	if err := j.rows(ctx, said, read); err != nil {
+		return v, err
+	}
+	return v, j.compareNow(ctx)
+}
+
+// compareNow compares pauses and policies in one transaction: an entry and its row are written together.
+func (j *Journal) compareNow(ctx context.Context) error {
+	return j.store.Write(ctx, func(tx *store.Tx) error { return j.compare(tx.Query) })
 }
 
 // A saying is what the entries of a run say that its rows are.
@@ -71,26 +80,35 @@ type row struct {
 	approval         approvalRow
 }
 
+const (
+	rowColumns = "runs.id, state, why, reason, incident, created, changed, cancel, request, runs.plan, " +
+		"approvals.run is not null, coalesce(approvals.plan, ''), coalesce(approver, ''), coalesce(amount, ''), " +
+		"coalesce(said, 0), coalesce(until, 0)"
+	rowTables = "runs left join approvals on approvals.run = runs.id"
+)
+
+func scanRow(rows *sql.Rows) (r row, err error) {
+	a := &r.approval
+	err = rows.Scan(&r.id, &r.state, &r.why, &r.reason, &r.incident, &r.created, &r.changed, &r.cancel,
+		&r.request, &r.plan, &a.there, &a.plan, &a.approver, &a.amount, &a.said, &a.until)
+	return r, err
+}
+
 // rows compares the runs and approvals with what the entries say. A run that went on after the entries were
 // read is left to the next time.
 func (j *Journal) rows(ctx context.Context, said map[int64]*saying, read int64) error {
 	if err := j.missing(ctx, read); err != nil {
 		return err
 	}
-	rows, err := j.store.Query(ctx, "select id, state, why, reason, incident, created, changed, cancel, request, "+
-		"runs.plan, run is not null, coalesce(approvals.plan, ''), coalesce(approver, ''), coalesce(amount, ''), "+
-		"coalesce(said, 0), coalesce(until, 0) from runs left join approvals on approvals.run = runs.id "+
-		"where not exists (select 1 from "+
+	rows, err := j.store.Query(ctx, "select "+rowColumns+" from "+rowTables+" where not exists (select 1 from "+
 		"entries where entries.run = runs.id and entries.seq > ?) order by id", read)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var r row
-		a := &r.approval
-		if err := rows.Scan(&r.id, &r.state, &r.why, &r.reason, &r.incident, &r.created, &r.changed, &r.cancel,
-			&r.request, &r.plan, &a.there, &a.plan, &a.approver, &a.amount, &a.said, &a.until); err != nil {
+		r, err := scanRow(rows)
+		if err != nil {
 			return err
 		}
 		s := said[r.id]
@@ -129,7 +147,12 @@ func (j *Journal) missing(ctx context.Context, read int64) error {
 
 // number returns the number that a query returns, or 0.
 func (j *Journal) number(ctx context.Context, query string, args ...any) (n int64, err error) {
-	rows, err := j.store.Query(ctx, query, args...)
+	return numberOf(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) },
+		query, args...)
+}
+
+func numberOf(q querier, query string, args ...any) (n int64, err error) {
+	rows, err := q(query, args...)
 	if err != nil {
 		return 0, err
 	}
