@@ -70,8 +70,8 @@ type Ask struct {
 }
 
 func (c *Console) plan(g *gin.Context) {
-	var ask Ask
-	if !c.read(g, &ask) {
+	ask, ok := c.asked(g)
+	if !ok {
 		return
 	}
 	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(g, ask))
@@ -79,8 +79,8 @@ func (c *Console) plan(g *gin.Context) {
 }
 
 func (c *Console) request(g *gin.Context) {
-	var ask Ask
-	if !c.read(g, &ask) {
+	ask, ok := c.asked(g)
+	if !ok {
 		return
 	}
 	if ask.Key == "" {
@@ -89,6 +89,18 @@ func (c *Console) request(g *gin.Context) {
 	}
 	run, err := c.Engine.Request(g.Request.Context(), c.wanted(g, ask))
 	c.answer(g, http.StatusAccepted, run, err)
+}
+
+// asked reads what a person asks for.
+func (c *Console) asked(g *gin.Context) (ask Ask, ok bool) {
+	if !c.read(g, &ask) {
+		return ask, false
+	}
+	if err := ask.bounded(); err != nil {
+		c.answer(g, 0, nil, err)
+		return ask, false
+	}
+	return ask, true
 }
 
 func (c *Console) wanted(g *gin.Context, ask Ask) remediate.Request {
