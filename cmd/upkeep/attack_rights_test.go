@@ -63,12 +63,13 @@ func TestAttackByLongTexts(t *testing.T) {
 		`{"why": "` + long + `"}`: v1 + "/runs/1/cancel",
 		silence(long):             "/api/v2/silences",
 	} {
-		if status, text := try(t, "POST", f.address, path, what, as(access.Operate)); status != http.StatusBadRequest ||
-			len(text) > 1000 {
+		status, text := try(t, "POST", f.address, path, what, as(access.Operate), asJSON())
+		if status != http.StatusBadRequest || len(text) > 1000 {
 			t.Errorf("%s %.60s: %d %.300s", path, what, status, text)
 		}
 	}
-	if status, text := try(t, "POST", f.address, "/api/v2/silences", silence("short"), as(access.Operate)); status != 200 {
+	if status, text := try(t, "POST", f.address, "/api/v2/silences", silence("short"), as(access.Operate),
+		asJSON()); status != http.StatusOK {
 		t.Errorf("a silence: %d %s", status, text)
 	}
 	status, text := try(t, "POST", f.address, v1+"/pauses", `{"scope": "all", "reason": "one\ntwo"}`, as(access.Operate))
@@ -80,3 +81,5 @@ func TestAttackByLongTexts(t *testing.T) {
 		t.Errorf("the log has %d bytes, %v", len(log), err)
 	}
 }
+
+func asJSON() func(*http.Request) { return with("Content-Type", "application/json") }
