@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -16,12 +16,29 @@ import (
 
 // marks are what the entries say of policies and pauses. Their rows alone would let one who deletes or changes
 // a row have upkeep act: a pause ends by an entry only, and a policy is promoted by an entry only.
+// One that is kept is not changed any more.
 type marks struct {
-	mu       sync.Mutex
 	read     int64     // the last entry
 	oldest   time.Time // of the entries that retention has left
 	policies map[string]policyMark
 	pauses   map[string]pauseMark // by their scopes, until they end by an entry
+}
+
+// marksNow returns what the entries say now. A transaction, which may be undone with entries of others in it,
+// keeps nothing for the next time.
+func (j *Journal) marksNow(q querier, keep bool) (*marks, error) {
+	kept := j.marks.Load()
+	m := &marks{policies: make(map[string]policyMark), pauses: make(map[string]pauseMark)}
+	if kept != nil {
+		m.read, m.policies, m.pauses = kept.read, maps.Clone(kept.policies), maps.Clone(kept.pauses)
+	}
+	if err := m.follow(q); err != nil {
+		return nil, fmt.Errorf("entries of pauses and policies: %w", err)
+	}
+	if keep {
+		j.marks.CompareAndSwap(kept, m) // where another was faster, the next one reads a few entries again
+	}
+	return m, nil
 }
 
 // A policyMark is what the entries say of a policy.
@@ -53,8 +70,8 @@ func (m *marks) follow(q querier) error {
 	if err != nil {
 		return err
 	}
-	if read < m.read || m.policies == nil { // another store
-		m.read, m.policies, m.pauses = 0, make(map[string]policyMark), make(map[string]pauseMark)
+	if read < m.read { // another store
+		*m = marks{policies: make(map[string]policyMark), pauses: make(map[string]pauseMark)}
 	}
 	if m.oldest, err = oldest(q); err != nil || read == m.read {
 		return err
@@ -147,35 +164,29 @@ const untilText = ", until "
 
 // hold completes what the guards decide by: a pause holds until an entry ends it, a policy is demoted until an
 // entry promotes it, and its breaker was closed when an entry says so, whatever their rows say.
-func (j *Journal) hold(q querier, w *remediate.Working, policy string, s *PolicyState) error {
-	j.marks.mu.Lock()
-	defer j.marks.mu.Unlock()
-	if err := j.marks.follow(q); err != nil {
-		return fmt.Errorf("entries of pauses and policies: %w", err)
-	}
+func (j *Journal) hold(m *marks, w *remediate.Working, policy string, s *PolicyState) {
 	there := make(map[string]bool, len(w.Pauses))
 	for _, p := range w.Pauses {
 		there[p.Scope] = true
 	}
-	for scope, p := range j.marks.pauses {
+	for scope, p := range m.pauses {
 		if !there[scope] && (p.Until.IsZero() || p.Until.After(j.now())) {
 			p.Pause.Reason += " (the journal has no end of this pause, and its row was deleted)"
 			w.Pauses = append(w.Pauses, p.Pause)
 		}
 	}
-	m := j.marks.policies[policy]
-	if m.demoted && s.Demoted.IsZero() {
-		s.Demoted, s.Why = j.now(), m.why+" (the journal has no promotion since, and its row was changed)"
+	said := m.policies[policy]
+	if said.demoted && s.Demoted.IsZero() {
+		s.Demoted, s.Why = j.now(), said.why+" (the journal has no promotion since, and its row was changed)"
 	}
-	if s.Breaker.After(m.reset) && !s.Breaker.Before(j.marks.oldest) {
-		s.Breaker = m.reset // another one says so in its row only
+	if s.Breaker.After(said.reset) && !s.Breaker.Before(m.oldest) {
+		s.Breaker = said.reset // its row alone says otherwise
 	}
-	return nil
 }
 
 // compare names what the rows of pauses and policies have otherwise than the entries.
 func (j *Journal) compare(q querier) error {
-	var m marks
+	m := &marks{policies: make(map[string]policyMark), pauses: make(map[string]pauseMark)}
 	if err := m.follow(q); err != nil {
 		return err
 	}
@@ -196,7 +207,7 @@ func (j *Journal) compare(q querier) error {
 			return broken("journal: policy %q is not demoted, and its last entry says that it is", name)
 		}
 	}
-	return j.comparePauses(q, &m)
+	return j.comparePauses(q, m)
 }
 
 // differs says in what the state of a policy is not what the entries say, or "".

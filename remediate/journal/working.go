@@ -19,14 +19,14 @@ const endedLimit = 128
 // Working returns what the guards decide a run by.
 func (j *Journal) Working(ctx context.Context, run remediate.Run) (remediate.Working, error) {
 	return j.working(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) },
-		run)
+		run, true)
 }
 
 func (j *Journal) workingIn(tx *store.Tx, run remediate.Run) (remediate.Working, error) {
-	return j.working(tx.Query, run)
+	return j.working(tx.Query, run, false)
 }
 
-func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, err error) {
+func (j *Journal) working(q querier, run remediate.Run, keep bool) (w remediate.Working, err error) {
 	r := run.Request
 	if w.Acting, err = works(q, run.ID); err != nil {
 		return w, err
@@ -46,8 +46,12 @@ func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, er
 			return w, err
 		}
 	}
-	if err = j.hold(q, &w, r.Policy, &s); err != nil || r.Policy == "" {
+	m, err := j.marksNow(q, keep)
+	if err != nil {
 		return w, err
+	}
+	if j.hold(m, &w, r.Policy, &s); r.Policy == "" {
+		return w, nil
 	}
 	if !s.Demoted.IsZero() {
 		w.Demoted = s.Why
