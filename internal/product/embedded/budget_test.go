@@ -106,6 +106,7 @@ func TestBudgetOfTexts(t *testing.T) {
 		`[{"labels": {"alertname": "A"}, "annotations": {"summary": "s"}}]`:                                  200,
 		`[{"labels": {"alertname": "A", "x": "` + strings.Repeat("y", 5000) + `"}}]`:                         400,
 		`[{"labels": {"alertname": "A"}, "annotations": {"summary": "` + strings.Repeat("y", 40000) + `"}}]`: 400,
+		"[" + strings.Repeat(`{"labels": {"alertname": "A"}},`, 10_000) + `{"labels": {"alertname": "A"}}]`:  400,
 		`[{"labels": {"alertname": "A"}, "generatorURL": "http://` + strings.Repeat("y", 5000) + `"}]`:       400,
 	} {
 		if status, text := ask(t, embedded.Frugal(s.Alertmanager()), "POST", "/api/v2/alerts", body); status != want {

@@ -28,7 +28,7 @@ func ofFloods() []mutant {
 			replace: "r.State.Unfinished() {", pkg: retention, run: "TestRetentionOfAnyHistory"},
 		{name: "unfinished", why: "a run that has not ended stays", file: journal + "/prune.go",
 			search:  "r.State.Unfinished() || !r.Changed.Before(k.before) {",
-			replace: "!r.Changed.Before(k.before) {", pkg: retention, run: "TestRetentionOfAnyHistory"},
+			replace: "!r.Changed.Before(k.before) {", pkg: "./" + journal, run: "TestUnfinishedRunsStay"},
 		{name: "open incident", why: "what belongs to an open incident stays", file: journal + "/prune.go",
 			search:  "stays = err == nil && (closed == 0 || closed >= store.Millis(k.before))",
 			replace: "stays = false", pkg: retention, run: "TestRetentionOfAnyHistory"},
