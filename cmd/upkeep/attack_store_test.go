@@ -36,16 +36,16 @@ func TestAttackOnRows(t *testing.T) {
 	}
 }
 
-// An approval that is written into the store starts nothing, and people are told of it.
+// An approval that is written into the store starts nothing, and the log says so.
 func TestAttackByAForgedApproval(t *testing.T) {
 	t.Parallel()
 	r := newRiver(t, `policies: [{name: p, match: ['alertname="Flood"'], action: redis/bgsave, mode: ask, limit: 1}]
 `)
 	r.deliver(t, 0, 1, true, func(int) string { return "Flood" })
-	within(t, "a run has come to rest", func() error {
+	within(t, "there is a run", func() error {
 		var lines []console.Line
-		if err := r.get("/runs", &lines); err != nil || len(lines) == 0 || lines[0].Due.IsZero() {
-			return errors.New("none has")
+		if err := r.get("/runs", &lines); err != nil || len(lines) == 0 {
+			return errors.New("not yet")
 		}
 		return nil
 	})

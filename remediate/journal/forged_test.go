@@ -10,7 +10,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// A run that another one than upkeep has written or changed is carried by no instance: people are told once, and
+// A run that another one than upkeep has written or changed is carried by no instance: people are paged once, and
 // what was done to it can still be seen.
 func TestForgedRunIsNotCarried(t *testing.T) {
 	both(t, func(t *testing.T, open func() *fixture) {
@@ -32,7 +32,7 @@ func TestForgedRunIsNotCarried(t *testing.T) {
 				t.Errorf("%s: claimed: %v %v, want %q", change, ok, err, want)
 			}
 			if all, err := d.Due(t.Context(), 9); err != nil || len(all) > 0 {
-				t.Errorf("%s: it is due again: %v %v", change, all, err)
+				t.Errorf("%s: ready again: %v %v", change, all, err)
 			}
 			if _, err := d.Verify(t.Context()); !journal.Broken(err) {
 				t.Errorf("%s: Verify: %v", change, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -88,4 +89,15 @@ func (j *Journal) pauses(q querier) (all []remediate.Pause, err error) {
 		all = append(all, p)
 	}
 	return all, rows.Err()
+}
+
+const untilText = ", until "
+
+// pauseText is what an entry says of a pause.
+func pauseText(p remediate.Pause) string {
+	why := p.Scope + ": " + p.Reason
+	if !p.Until.IsZero() {
+		why += untilText + p.Until.UTC().Format(time.RFC3339)
+	}
+	return why
 }

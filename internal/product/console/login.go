@@ -111,15 +111,15 @@ func (c *Console) login(g *gin.Context) {
 	if err != nil {
 		web.Wrong(g.Request.Context(), began)
 		g.Status(http.StatusUnauthorized)
-		c.showLogin(g, "Not logged in: "+c.told(err)+".", form.Get("next"))
+		c.showLogin(g, "Not logged in: "+c.shown(err)+".", form.Get("next"))
 		return
 	}
 	c.Logger.Info("logged in", "identity", id.String(), "remote", g.Request.RemoteAddr)
 	g.Redirect(http.StatusSeeOther, local(form.Get("next")))
 }
 
-// told returns what strangers are told of an error: one of the store or of a file is in the log only.
-func (c *Console) told(err error) string {
+// shown returns what strangers see of an error: one of the store or of a file is in the log only.
+func (c *Console) shown(err error) string {
 	for _, known := range []error{access.ErrWrong, access.ErrSlow, access.ErrBusy} {
 		if errors.Is(err, known) {
 			return known.Error()

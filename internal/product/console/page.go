@@ -153,7 +153,7 @@ func (v view) firing() Node {
 		Map(v.Incidents, func(e remediate.Incident) Node {
 			name := Group{Strong(Class("bad"), Text(e.Name()))}
 			switch at, host := runbookOf(e); {
-			case host != "": // whoever delivers an alert chooses both: the name hides no address
+			case host != "": // a delivery chooses both: the name hides no address
 				name = append(name, Br(), Small(A(Href(at), Rel("noopener noreferrer"), Text("runbook at "+host))))
 			case at != "":
 				name = Group{A(Href(at), name)}

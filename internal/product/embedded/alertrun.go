@@ -229,7 +229,8 @@ func (a *alertmanager) bounded(api http.Handler) http.Handler {
 		defer a.posting.Unlock()
 		var each []json.RawMessage
 		if json.Unmarshal(body, &each) == nil && len(each) > maxPosted {
-			answerText(w, http.StatusBadRequest, fmt.Sprintf("%d alerts in a request: send %d at most", len(each), maxPosted))
+			answerText(w, http.StatusBadRequest, fmt.Sprintf("%d alerts in a request: send %d at most", len(each),
+				maxPosted))
 			return
 		}
 		var all []posted
