@@ -22,6 +22,9 @@ type Entry struct {
 	By       string    `json:"by,omitempty"` // the person, where one did it
 	Why      string    `json:"why"`          // for people
 
+	// About is the scope of a pause, which its text has beside the reason.
+	About string `json:"about,omitempty"`
+
 	// Reason is small and enumerated where the entry is a refusal, else empty.
 	Reason string `json:"reason,omitempty"`
 

@@ -115,6 +115,22 @@ func TestAttackByAnImpostor(t *testing.T) {
 			t.Errorf("%v of the true one: %v %s", args, err, out)
 		}
 	}
+	// A configuration of another user in the working directory does not say which upkeep is believed.
+	theirs := t.TempDir()
+	write(t, filepath.Join(theirs, "upkeep.yaml"), "data_dir: theirs\n")
+	if err := makeToken(filepath.Join(theirs, "theirs")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(theirs, "upkeep.yaml"), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	liar := newImpostor(t, func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(console.Proof{Proof: access.Proof(adminToken, r.URL.Query().Get("challenge"),
+			r.Host)})
+	})
+	if out, err := asOwner(t, theirs, "status", "--url", liar.URL); err == nil || len(liar.tokens) > 0 {
+		t.Errorf("a stranger's configuration: %v %s", err, out)
+	}
 	// A pipe in the place of the token makes no command wait.
 	other := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "mkfifo", filepath.Join(other, config.AdminTokenFile)).

@@ -32,8 +32,8 @@ a running upkeep over HTTP; with --config it reads the store of a stopped one.`,
 		listJournal(),
 		checkJournal("verify", "Read every entry and find any change, deletion or reordering",
 			`Read every entry and find any change, deletion or reordering. Each entry contains the hash
-of the one before, and each run and each approval must be what its entries say. If something
-was changed, the command names the first wrong entry or run and exits with status 1. For entries that
+of the one before, and each run, approval, pause and state of a policy must be what its entries say.
+If something was changed, the command names the first wrong entry or row and exits with status 1. For entries that
 store.retention has deleted it verifies the signed checkpoint in their place.`,
 			console.Verify, verified),
 		checkJournal("replay", "Repeat every recorded decision and compare",

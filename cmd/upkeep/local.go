@@ -25,7 +25,10 @@ func folder(dataDir string) string {
 		return dir
 	}
 	for _, file := range configFiles() {
-		text, err := os.ReadFile(file)
+		text, info, err := files.Read(file, maxConfig)
+		if err == nil && !files.Trusted(info) {
+			continue // the working directory is another user's, who would choose which upkeep is believed
+		}
 		var said struct {
 			DataDir string `yaml:"data_dir"`
 		}
@@ -39,6 +42,9 @@ func folder(dataDir string) string {
 	}
 	return config.DefaultDataDir()
 }
+
+// maxConfig is above what a configuration has.
+const maxConfig = 4 << 20
 
 // maxToken is above what a file with a token has.
 const maxToken = 64 << 10

@@ -18,11 +18,12 @@ func (j *Journal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
 
 // Claim gives this instance the right to execute a run, if it has no owner and the
 // run is due. The fence is the right to act; it is void as soon as the run has
-// changed hands.
+// changed hands. A run that is not what its entries say is given to no instance.
 func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f remediate.Fence, ok bool, err error) {
 	me := j.instance.Load()
+	forged := ""
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
-		ok = false
+		ok, forged = false, ""
 		if err := tx.QueryRow("select last + 1 from fences where id = 1").Scan(&f.Token); err != nil {
 			return err
 		}
@@ -35,6 +36,12 @@ func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f rem
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
+		if forged, err = proven(tx.Query, id); err != nil {
+			return err
+		}
+		if forged != "" {
+			return j.holdBack(tx, id, forged)
+		}
 		ok = true
 		if _, err := tx.Exec("update fences set last = ? where id = 1", f.Token); err != nil {
 			return err
@@ -42,6 +49,9 @@ func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f rem
 		run, err = one(tx, "id = ?", id)
 		return err
 	})
+	if err == nil && forged != "" {
+		err = broken("journal: run %d: %s; it is held back", id, forged)
+	}
 	token := f.Token
 	f.Held = func(ctx context.Context) error { return j.holds(ctx, id, me, token) }
 	return run, f, ok && err == nil, err

@@ -45,6 +45,7 @@ type Journal struct {
 	shared   bool
 	instance atomic.Int64 // 0 before Join
 	expected atomic.Pointer[[]Expected]
+	marks    atomic.Pointer[marks]
 	judges   atomic.Int64 // before this moment, by the clock of leases, it declares no instance dead
 }
 

@@ -32,19 +32,17 @@ func (j *Journal) SetPause(ctx context.Context, p remediate.Pause) error {
 	if err := CheckPause(p); err != nil {
 		return err
 	}
+	now := j.now().UTC()
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`insert into pauses (scope, reason, by, since, until) values (?, ?, ?, ?, ?)
 			on conflict (scope) do update set reason = excluded.reason, by = excluded.by,
 			since = excluded.since, until = excluded.until`,
-			p.Scope, p.Reason, p.By, store.Millis(j.now()), store.Millis(p.Until))
+			p.Scope, p.Reason, p.By, store.Millis(now), store.Millis(p.Until))
 		if err != nil {
 			return err
 		}
-		why := p.Scope + ": " + p.Reason
-		if !p.Until.IsZero() {
-			why += ", until " + p.Until.UTC().Format(time.RFC3339)
-		}
-		return appendEntry(tx, remediate.Entry{At: j.now(), Note: remediate.NotePaused, By: p.By, Why: why})
+		return appendEntry(tx, remediate.Entry{At: now, Note: remediate.NotePaused, By: p.By, Why: pauseText(p),
+			About: p.Scope})
 	})
 }
 
@@ -91,4 +89,15 @@ func (j *Journal) pauses(q querier) (all []remediate.Pause, err error) {
 		all = append(all, p)
 	}
 	return all, rows.Err()
+}
+
+const untilText = ", until "
+
+// pauseText is what an entry says of a pause.
+func pauseText(p remediate.Pause) string {
+	why := p.Scope + ": " + p.Reason
+	if !p.Until.IsZero() {
+		why += untilText + p.Until.UTC().Format(time.RFC3339)
+	}
+	return why
 }

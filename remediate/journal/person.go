@@ -132,7 +132,7 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted,
-			Why: fmt.Sprintf("policy %q is demoted: %s", policy, why)})
+			Why: demotedText(policy, why)})
 	})
 	return done, err
 }

@@ -156,3 +156,22 @@ func scanRuns(rows *sql.Rows) (all []remediate.Run, err error) {
 	}
 	return all, rows.Err()
 }
+
+// numberOf returns the number that a query returns, or 0.
+func numberOf(q querier, query string, args ...any) (n int64, err error) {
+	rows, err := q(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var found *int64
+		if err := rows.Scan(&found); err != nil {
+			return 0, err
+		}
+		if found != nil {
+			n = *found
+		}
+	}
+	return n, rows.Err()
+}

@@ -2,12 +2,15 @@ package journal
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -28,7 +31,15 @@ func (j *Journal) Verify(ctx context.Context) (v Verified, err error) {
 	if err != nil {
 		return v, err
 	}
-	return v, j.rows(ctx, said, read)
+	if err := j.rows(ctx, said, read); err != nil {
+		return v, err
+	}
+	return v, j.compareNow(ctx)
+}
+
+// compareNow compares pauses and policies in one transaction: an entry and its row are written together.
+func (j *Journal) compareNow(ctx context.Context) error {
+	return j.store.Write(ctx, func(tx *store.Tx) error { return j.compare(tx.Query) })
 }
 
 // A saying is what the entries of a run say that its rows are.
@@ -71,26 +82,35 @@ type row struct {
 	approval         approvalRow
 }
 
+const (
+	rowColumns = "runs.id, state, why, reason, incident, created, changed, cancel, request, runs.plan, " +
+		"approvals.run is not null, coalesce(approvals.plan, ''), coalesce(approver, ''), coalesce(amount, ''), " +
+		"coalesce(said, 0), coalesce(until, 0)"
+	rowTables = "runs left join approvals on approvals.run = runs.id"
+)
+
+func scanRow(rows *sql.Rows) (r row, err error) {
+	a := &r.approval
+	err = rows.Scan(&r.id, &r.state, &r.why, &r.reason, &r.incident, &r.created, &r.changed, &r.cancel,
+		&r.request, &r.plan, &a.there, &a.plan, &a.approver, &a.amount, &a.said, &a.until)
+	return r, err
+}
+
 // rows compares the runs and approvals with what the entries say. A run that went on after the entries were
 // read is left to the next time.
 func (j *Journal) rows(ctx context.Context, said map[int64]*saying, read int64) error {
 	if err := j.missing(ctx, read); err != nil {
 		return err
 	}
-	rows, err := j.store.Query(ctx, "select id, state, why, reason, incident, created, changed, cancel, request, "+
-		"runs.plan, run is not null, coalesce(approvals.plan, ''), coalesce(approver, ''), coalesce(amount, ''), "+
-		"coalesce(said, 0), coalesce(until, 0) from runs left join approvals on approvals.run = runs.id "+
-		"where not exists (select 1 from "+
+	rows, err := j.store.Query(ctx, "select "+rowColumns+" from "+rowTables+" where not exists (select 1 from "+
 		"entries where entries.run = runs.id and entries.seq > ?) order by id", read)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var r row
-		a := &r.approval
-		if err := rows.Scan(&r.id, &r.state, &r.why, &r.reason, &r.incident, &r.created, &r.changed, &r.cancel,
-			&r.request, &r.plan, &a.there, &a.plan, &a.approver, &a.amount, &a.said, &a.until); err != nil {
+		r, err := scanRow(rows)
+		if err != nil {
 			return err
 		}
 		s := said[r.id]
@@ -129,21 +149,8 @@ func (j *Journal) missing(ctx context.Context, read int64) error {
 
 // number returns the number that a query returns, or 0.
 func (j *Journal) number(ctx context.Context, query string, args ...any) (n int64, err error) {
-	rows, err := j.store.Query(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var found *int64
-		if err := rows.Scan(&found); err != nil {
-			return 0, err
-		}
-		if found != nil {
-			n = *found
-		}
-	}
-	return n, rows.Err()
+	return numberOf(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) },
+		query, args...)
 }
 
 // differs says in what a run is not what its entries say, or "".
@@ -207,4 +214,80 @@ func (a approvalRow) differs(s *saying) string {
 		return fmt.Sprintf("its approval has another amount or time than entry %d says: %q", e.Seq, e.Why)
 	}
 	return ""
+}
+
+// heldBack is when a run is looked at again that is not what its entries say.
+const heldBack = time.Hour
+
+// proven reports in what a run that is to be carried, and its approval, are not what their entries say, or "".
+// A run that has not ended has all of its entries.
+func proven(q querier, run int64) (what string, err error) {
+	said, err := sayingOf(q, run)
+	if err != nil {
+		return "", err
+	}
+	rows, err := q("select "+rowColumns+" from "+rowTables+" where runs.id = ?", run)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		r, err := scanRow(rows)
+		if err != nil {
+			return "", err
+		}
+		if said == nil {
+			return "it has no entry: upkeep has not written it", nil
+		}
+		if what = r.differs(said); what != "" {
+			return what, nil
+		}
+	}
+	return "", rows.Err()
+}
+
+// sayingOf reads the entries of a run, each with the hash of the one before; nil where it has none.
+func sayingOf(q querier, run int64) (s *saying, err error) {
+	rows, err := q("select e.seq, e.entry, e.hash, coalesce(b.hash, c.hash, '') from entries e "+
+		"left join entries b on b.seq = e.seq - 1 left join checkpoints c on c.last = e.seq - 1 "+
+		"where e.run = ? order by e.seq", run)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	said := make(map[int64]*saying)
+	for rows.Next() {
+		var seq int64
+		var text []byte
+		var hash, before string
+		var e remediate.Entry
+		if err := rows.Scan(&seq, &text, &hash, &before); err != nil {
+			return nil, err
+		}
+		if hash != chain(before, text) {
+			return nil, broken("journal: entry %d was changed, or the one before it is missing", seq)
+		}
+		if err := json.Unmarshal(text, &e); err != nil {
+			return nil, broken("journal: entry %d: %v", seq, err)
+		}
+		e.Seq = seq
+		note(said, e)
+	}
+	return said[run], rows.Err()
+}
+
+// holdBack leaves a run alone that is not what its entries say, and pages people once.
+func (j *Journal) holdBack(tx *store.Tx, run int64, what string) error {
+	now := j.now().UTC()
+	if _, err := tx.Exec("update runs set owner = 0, due = ? where id = ?", store.Millis(now.Add(heldBack)),
+		run); err != nil {
+		return err
+	}
+	_, err := enqueue(tx, remediate.Notification{
+		Key: fmt.Sprintf("forged/%d", run), Kind: remediate.NotificationPage, Run: run, At: now,
+		Title: fmt.Sprintf("Run %d is held back: another one than upkeep has written to its store", run),
+		Text: visible.Text(what) + ". upkeep does nothing about this run. Find out who writes to the store, and " +
+			"compare all of it: upkeep journal verify",
+	})
+	return err
 }

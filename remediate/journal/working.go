@@ -19,14 +19,14 @@ const endedLimit = 128
 // Working returns what the guards decide a run by.
 func (j *Journal) Working(ctx context.Context, run remediate.Run) (remediate.Working, error) {
 	return j.working(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) },
-		run)
+		run, true)
 }
 
 func (j *Journal) workingIn(tx *store.Tx, run remediate.Run) (remediate.Working, error) {
-	return j.working(tx.Query, run)
+	return j.working(tx.Query, run, false)
 }
 
-func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, err error) {
+func (j *Journal) working(q querier, run remediate.Run, keep bool) (w remediate.Working, err error) {
 	r := run.Request
 	if w.Acting, err = works(q, run.ID); err != nil {
 		return w, err
@@ -40,12 +40,18 @@ func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, er
 	if w.Approval, err = approval(q, run.ID); err != nil {
 		return w, err
 	}
-	if r.Policy == "" {
-		return w, nil
+	var s PolicyState
+	if r.Policy != "" {
+		if s, err = policyState(q, r.Policy); err != nil {
+			return w, err
+		}
 	}
-	s, err := policyState(q, r.Policy)
+	m, err := j.marksNow(q, keep)
 	if err != nil {
 		return w, err
+	}
+	if j.hold(m, &w, r.Policy, &s); r.Policy == "" {
+		return w, nil
 	}
 	if !s.Demoted.IsZero() {
 		w.Demoted = s.Why
@@ -114,12 +120,14 @@ func lastEnd(q querier, action, subject string) (at time.Time, err error) {
 	return at, rows.Err()
 }
 
+// approval returns the approval of a run: one that no entry gives is an error.
 func approval(q querier, run int64) (a *remediate.Approval, err error) {
 	rows, err := q("select plan, approver, said, until, amount from approvals where run = ?", run)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { _ = rows.Close() }() // it was closed, or there is another error
+	var row approvalRow
 	for rows.Next() {
 		a = &remediate.Approval{Run: run}
 		var said, until int64
@@ -133,6 +141,21 @@ func approval(q querier, run int64) (a *remediate.Approval, err error) {
 			}
 		}
 		a.At, a.Until = store.Time(said), store.Time(until)
+		row = approvalRow{true, a.Plan, a.By, string(amount), said, until}
 	}
-	return a, rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || a == nil {
+		return nil, err
+	}
+	s, err := sayingOf(q, run)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		s = new(saying)
+		s.first.To = remediate.Received
+	}
+	if what := row.differs(s); what != "" {
+		return nil, broken("journal: run %d: %s", run, what)
+	}
+	return a, nil
 }

@@ -48,7 +48,8 @@ type Guard struct {
 	roles    atomic.Pointer[map[string]Role]
 	tokens   []*keptToken
 	failures failures
-	hashing  Places // of passwords, which are slow by design
+	hashing  Places        // of passwords, which are slow by design
+	rereads  chan struct{} // of the files of tokens, by those who show a wrong one
 	sessions sessions
 	links    links
 }
@@ -58,7 +59,8 @@ func New(c Config) *Guard {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	g := &Guard{config: c, hashing: Places{Size: hashes(), Waiting: 16, Wait: 2 * time.Second}}
+	g := &Guard{config: c, rereads: make(chan struct{}, rereads),
+		hashing: Places{Size: hashes(), Waiting: 16, Wait: 2 * time.Second}}
 	g.Grant(c.Roles)
 	g.sessions.notes = c.Notes
 	for _, t := range c.Tokens {
@@ -66,6 +68,9 @@ func New(c Config) *Guard {
 	}
 	return g
 }
+
+// rereads is how many requests with a wrong token read the files of tokens at once.
+const rereads = 4
 
 // Grant gives users other roles, which count for sessions too from the next request on.
 func (g *Guard) Grant(roles map[string]Role) { g.roles.Store(&roles) }

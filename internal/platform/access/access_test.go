@@ -3,6 +3,9 @@ package access_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -422,5 +425,53 @@ func TestOnce(t *testing.T) {
 	b.now = b.now.Add(11 * time.Minute)
 	if _, err := b.Use(r, code); !errors.Is(err, access.ErrWrong) {
 		t.Errorf("too late: %v", err)
+	}
+}
+
+// A link is worth no more than what made it: a password or token that was changed since, or a user who was
+// removed, opens nothing by it.
+func TestOnceEndsWithItsMaker(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/login", nil)
+	for what, change := range map[string]func(b *bench){
+		"a changed password": func(b *bench) { b.users["ann"] = "another" },
+		"a removed user":     func(b *bench) { delete(b.users, "ann") },
+		"a rotated token":    func(b *bench) { b.token = "another"; b.now = b.now.Add(2 * time.Second) },
+		"":                   func(b *bench) { b.now = b.now.Add(2 * time.Second) },
+	} {
+		b := newBench()
+		id := access.Identity{Kind: access.ByUser, Name: "ann"}
+		if strings.Contains(what, "token") {
+			id = access.Identity{Kind: access.ByToken, Name: "ci"}
+		}
+		code, _, err := b.Once(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(b)
+		if _, err := b.Use(r, code); (err == nil) != (what == "") {
+			t.Errorf("a link after %q: %v", what, err)
+		}
+		if _, _, err := b.Once(id); strings.Contains(what, "removed") == (err == nil) {
+			t.Errorf("a new link after %q: %v", what, err)
+		}
+	}
+}
+
+// A cookie says nothing by which a token could be tried elsewhere.
+func TestCookieSaysNothingOfItsToken(t *testing.T) {
+	b := newBench()
+	w := httptest.NewRecorder()
+	if err := b.Begin(w, access.Identity{Kind: access.ByToken, Name: "ci"}, false); err != nil {
+		t.Fatal(err)
+	}
+	text, _, _ := strings.Cut(w.Result().Cookies()[0].Value, ".")
+	plain, err := base64.RawURLEncoding.DecodeString(text)
+	var ticket struct{ Stamp []byte }
+	if err == nil {
+		err = json.Unmarshal(plain, &ticket)
+	}
+	sum := sha256.Sum256([]byte(b.token))
+	if err != nil || len(ticket.Stamp) == 0 || bytes.HasPrefix(sum[:], ticket.Stamp) {
+		t.Errorf("%s, %v", plain, err)
 	}
 }

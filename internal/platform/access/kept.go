@@ -14,6 +14,7 @@ type links struct {
 
 type link struct {
 	id    Identity
+	stamp []byte // of the password or token that made it: a changed one ends the link
 	until time.Time
 }
 

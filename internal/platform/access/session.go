@@ -91,12 +91,21 @@ func (g *Guard) current(kind Kind, name string) (stamp []byte, role Role, there 
 				continue
 			}
 			value, err := t.value(g.config.Now(), false)
-			sum := sha256.Sum256([]byte(value))
-			return sum[:8], t.Role, err == nil && value != ""
+			stamp, unsigned := g.stamp(value)
+			return stamp, t.Role, err == nil && unsigned == nil && value != ""
 		}
 	case ByLink: // it has no session
 	}
 	return nil, None, false
+}
+
+// stamp returns what of a token is in a cookie: it says nothing of the token without the key of sessions.
+func (g *Guard) stamp(token string) ([]byte, error) {
+	if g.config.Key == nil {
+		return nil, nil
+	}
+	key, err := g.config.Key()
+	return sign(key, "stamp\x00"+token)[:8], err
 }
 
 // Begin sets the cookie of a new session.
@@ -118,6 +127,7 @@ func (g *Guard) Begin(w http.ResponseWriter, id Identity, secure bool) error {
 		return err
 	}
 	text := base64.RawURLEncoding.EncodeToString(plain)
+	//nolint:gosec // G124: without TLS a browser would not send a Secure cookie; with it the caller says so
 	http.SetCookie(w, &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, Secure: secure,
 		SameSite: http.SameSiteStrictMode, MaxAge: int(sessionHolds.Seconds()),
 		Value: text + "." + base64.RawURLEncoding.EncodeToString(sign(key, text))})
@@ -131,14 +141,23 @@ func (g *Guard) End(w http.ResponseWriter, r *http.Request, secure bool) error {
 	if err == nil && t != nil {
 		err = g.sessions.end(r.Context(), t, g.config.Now())
 	}
+	//nolint:gosec // G124: it has the attributes of the cookie that it deletes, see Begin
 	http.SetCookie(w, &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, Secure: secure,
 		SameSite: http.SameSiteStrictMode, MaxAge: -1})
 	return err
 }
 
+// Lasting reports whether a request shows a token or a password itself. A session, which ends, may not make
+// another one that ends later and that no logout of it ends.
+func Lasting(r *http.Request) bool { return r.Header.Get("Authorization") != "" }
+
 // Once returns the code of a link by which a person logs in once, as an identity.
 func (g *Guard) Once(id Identity) (code string, until time.Time, err error) {
 	now := g.config.Now()
+	stamp, _, there := g.current(id.Kind, id.Name)
+	if !there {
+		return "", until, errors.New("the token or user of the link no longer exists")
+	}
 	l := &g.links
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,7 +174,7 @@ func (g *Guard) Once(id Identity) (code string, until time.Time, err error) {
 		l.all = make(map[[sha256.Size]byte]link)
 	}
 	code, until = rand.Text(), now.Add(linkHolds)
-	l.all[sha256.Sum256([]byte(code))] = link{id, until}
+	l.all[sha256.Sum256([]byte(code))] = link{id, stamp, until}
 	return code, until, nil
 }
 
@@ -168,6 +187,9 @@ func (g *Guard) Use(r *http.Request, code string) (id Identity, err error) {
 	delete(l.all, sum)
 	l.mu.Unlock()
 	if !there || !g.config.Now().Before(one.until) {
+		return id, g.fail(r, ByLink, "")
+	}
+	if stamp, _, there := g.current(one.id.Kind, one.id.Name); !there || !hmac.Equal(stamp, one.stamp) {
 		return id, g.fail(r, ByLink, "")
 	}
 	return one.id, nil

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 )
 
@@ -81,6 +82,14 @@ func replaceable(path, what string) error {
 			return nil
 		}
 	}
+}
+
+// Trusted reports whether a file is ours, root's or that of who became root by sudo, and not everybody may
+// write to it.
+func Trusted(info fs.FileInfo) bool {
+	owner := ownerOf(info)
+	return (trusted(owner) || os.Geteuid() == 0 && strconv.FormatUint(uint64(owner), 10) == os.Getenv("SUDO_UID")) &&
+		info.Mode().Perm()&0o002 == 0
 }
 
 // trusted reports whether a user may have what is ours: we, and root.

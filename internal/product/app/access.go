@@ -122,15 +122,28 @@ func (a *App) prove(g *gin.Context) {
 		return
 	}
 	token, err := a.AdminToken()
-	if err != nil {
-		web.Refuse(g, http.StatusServiceUnavailable, err.Error())
+	switch {
+	case err != nil: // it names a file; a stranger may ask through a proxy on this machine
+		a.log.Error("the admin token could not be read", "err", err)
+		web.Refuse(g, http.StatusServiceUnavailable, "the admin token could not be read; the log of upkeep says why")
+		return
+	case len(token) < leastToken:
+		a.log.Error("the admin token is too short to be proved: delete the file and restart upkeep", "letters",
+			len(token), "want", leastToken)
+		web.Refuse(g, http.StatusServiceUnavailable, "the admin token is too short; the log of upkeep says more")
 		return
 	}
 	g.JSON(http.StatusOK, console.Proof{Proof: access.Proof(token, challenge, at.String())})
 }
 
-// leastChallenge is how long a challenge is that was never used before.
-const leastChallenge = 20
+const (
+	// leastChallenge is how long a challenge is that was never used before.
+	leastChallenge = 20
+
+	// leastToken is how long a token is that is not found by trying, for who asks through a proxy on this
+	// machine for proofs of it.
+	leastToken = 20
+)
 
 // entrance is what each request passes.
 func (a *App) entrance() *web.Entrance {

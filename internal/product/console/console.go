@@ -70,8 +70,8 @@ type Ask struct {
 }
 
 func (c *Console) plan(g *gin.Context) {
-	var ask Ask
-	if !c.read(g, &ask) {
+	ask, ok := c.asked(g)
+	if !ok {
 		return
 	}
 	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(g, ask))
@@ -79,8 +79,8 @@ func (c *Console) plan(g *gin.Context) {
 }
 
 func (c *Console) request(g *gin.Context) {
-	var ask Ask
-	if !c.read(g, &ask) {
+	ask, ok := c.asked(g)
+	if !ok {
 		return
 	}
 	if ask.Key == "" {
@@ -89,6 +89,51 @@ func (c *Console) request(g *gin.Context) {
 	}
 	run, err := c.Engine.Request(g.Request.Context(), c.wanted(g, ask))
 	c.answer(g, http.StatusAccepted, run, err)
+}
+
+const (
+	// What a person writes is in the journal, in lists, notifications and the log, once for each run that it is
+	// about: a name of PostgreSQL or Redis is a tenth of askLimit.
+	reasonLimit = 1000
+	askLimit    = 4 << 10 // bytes, of all names and values of a request together
+)
+
+// reason returns a reason as one line, or says that it is too long.
+func reason(text string) (string, error) {
+	if len(text) > 4*reasonLimit || len([]rune(text)) > reasonLimit {
+		return "", badRequest(fmt.Sprintf("the reason is longer than %d letters", reasonLimit))
+	}
+	return line(text, reasonLimit), nil
+}
+
+// bounded refuses a request whose names and values are longer than any that a target has.
+func (a Ask) bounded() error {
+	size := len(a.Action) + len(a.Key)
+	for _, all := range []map[string]string{a.Subject, a.Params} {
+		for name, value := range all {
+			size += len(name) + len(value)
+		}
+	}
+	for _, name := range a.Windows {
+		size += len(name)
+	}
+	if size > askLimit {
+		return badRequest(fmt.Sprintf("the names and values of the request are longer than %d bytes together",
+			askLimit))
+	}
+	return nil
+}
+
+// asked reads what a person asks for.
+func (c *Console) asked(g *gin.Context) (ask Ask, ok bool) {
+	if !c.read(g, &ask) {
+		return ask, false
+	}
+	if err := ask.bounded(); err != nil {
+		c.answer(g, 0, nil, err)
+		return ask, false
+	}
+	return ask, true
 }
 
 func (c *Console) wanted(g *gin.Context, ask Ask) remediate.Request {

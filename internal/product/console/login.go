@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -110,11 +111,22 @@ func (c *Console) login(g *gin.Context) {
 	if err != nil {
 		web.Wrong(g.Request.Context(), began)
 		g.Status(http.StatusUnauthorized)
-		c.showLogin(g, "Not logged in: "+err.Error()+".", form.Get("next"))
+		c.showLogin(g, "Not logged in: "+c.shown(err)+".", form.Get("next"))
 		return
 	}
 	c.Logger.Info("logged in", "identity", id.String(), "remote", g.Request.RemoteAddr)
 	g.Redirect(http.StatusSeeOther, local(form.Get("next")))
+}
+
+// shown returns what strangers see of an error: one of the store or of a file is in the log only.
+func (c *Console) shown(err error) string {
+	for _, known := range []error{access.ErrWrong, access.ErrSlow, access.ErrBusy} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	c.Logger.Error("login could not be checked", "path", LoginPath, "err", err)
+	return "the login could not be checked; the log of upkeep says why"
 }
 
 func (c *Console) logout(g *gin.Context) {
@@ -141,6 +153,11 @@ func local(next string) string {
 
 func (c *Console) makeLogin(g *gin.Context) {
 	id, _ := web.Identity(g)
+	if !access.Lasting(g.Request) {
+		c.answer(g, 0, nil, &statusError{http.StatusForbidden, "a session makes no login link, which would outlive " +
+			"it: use a token or a password"})
+		return
+	}
 	link, err := c.LoginFor(id)
 	if err == nil {
 		c.Logger.Info("login link made", "identity", id.String(), "remote", g.Request.RemoteAddr)

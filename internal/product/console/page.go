@@ -151,9 +151,12 @@ func (v view) parts() Node {
 func (v view) firing() Node {
 	return table([]string{"alert", "severity", "on", "summary", "since"},
 		Map(v.Incidents, func(e remediate.Incident) Node {
-			name := Strong(Class("bad"), Text(e.Name()))
-			if at := runbookOf(e); at != "" {
-				name = A(Href(at), name)
+			name := Group{Strong(Class("bad"), Text(e.Name()))}
+			switch at, host := runbookOf(e); {
+			case host != "": // a delivery chooses both: the name hides no address
+				name = append(name, Br(), Small(A(Href(at), Rel("noopener noreferrer"), Text("runbook at "+host))))
+			case at != "":
+				name = Group{A(Href(at), name)}
 			}
 			return Tr(
 				Td(name),

@@ -52,8 +52,12 @@ func (c *Console) pause(g *gin.Context) {
 		return
 	}
 	p.By = by(g, p.By)
-	err := journal.CheckPause(p)
-	if err == nil {
+	var err error
+	if p.Reason, err = reason(p.Reason); err != nil {
+		c.answer(g, 0, nil, err)
+		return
+	}
+	if err = journal.CheckPause(p); err == nil {
 		err = c.check(p.Scope)
 	}
 	switch {

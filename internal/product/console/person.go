@@ -52,6 +52,11 @@ func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
 		return a, false
 	}
 	a.By = by(g, a.By)
+	var err error
+	if a.Why, err = reason(a.Why); err != nil {
+		c.answer(g, 0, nil, err)
+		return a, false
+	}
 	if needsWhy && a.Why == "" {
 		c.answer(g, 0, nil, badRequest("missing --why: give a reason; it is recorded in the journal"))
 		return a, false

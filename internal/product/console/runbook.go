@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -50,16 +51,19 @@ func (c *Console) plain(g *gin.Context, title string, content ...Node) {
 	}
 }
 
-// runbookOf returns where the runbook of an alert is: here, or where its rule says. Only
-// a web page is a link.
-func runbookOf(e remediate.Incident) string {
+// runbookOf returns where the runbook of an alert is: here, or where its rule says, then with the host. Only
+// a web page is a link, and only of a host that looks like no other one.
+func runbookOf(e remediate.Incident) (at, host string) {
 	if _, ok := runbooks.Read(e.Name()); ok {
-		return runbooks.Path + e.Name()
+		return runbooks.Path + e.Name(), ""
 	}
-	if at := e.Alert.Annotations["runbook_url"]; strings.HasPrefix(at, "https://") || strings.HasPrefix(at, "http://") {
-		return at
+	at = e.Alert.Annotations["runbook_url"]
+	u, err := url.Parse(at)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.Host == "" ||
+		strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", ""
 	}
-	return ""
+	return at, u.Host
 }
 
 // markdown shows what the runbooks are written in: paragraphs, lists, code, emphasis and

@@ -31,6 +31,10 @@ const (
 	alertGC        = 30 * time.Minute // removes resolved alerts
 	dispatchGC     = 30 * time.Second // removes empty groups
 	deliverAtLeast = 10 * time.Second // how long a delivery may take
+
+	// All silences are written at each change, and asked for each notification: some hundreds are many.
+	maxSilences = 2000
+	maxSilence  = 8 << 10 // bytes
 )
 
 // An alertmanager is Alertmanager without its command. What depends on its

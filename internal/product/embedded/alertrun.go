@@ -69,6 +69,8 @@ func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
 func (a *alertmanager) openLogs(c Config) (err error) {
 	silencesFile, nflogFile := filepath.Join(c.Dir, "silences"), filepath.Join(c.Dir, "nflog")
 	a.silences, err = silence.New(silence.Options{SnapshotFile: silencesFile, Retention: retention, Logger: a.log,
+		Limits: silence.Limits{MaxSilences: func() int { return maxSilences },
+			MaxSilenceSizeBytes: func() int { return maxSilence }},
 		Metrics: c.Registerer, EventRecorder: eventrecorder.NopRecorder()})
 	if err != nil {
 		return fmt.Errorf("silences: %w", err)
@@ -186,6 +188,9 @@ func (a *alertmanager) take(ctx context.Context, expr string, alerts ...*rules.A
 	}
 }
 
+// maxPosted is how many alerts a request may have: Prometheus sends 64, and four thousand of usual size fill a body.
+const maxPosted = 10_000
+
 // posted is what upkeep reads of an alert that the API is sent.
 type posted struct {
 	Labels, Annotations map[string]string
@@ -218,6 +223,16 @@ func (a *alertmanager) bounded(api http.Handler) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		// One request at once is decoded, which takes fifty times the memory of small alerts, and no two find
+		// the same room.
+		a.posting.Lock()
+		defer a.posting.Unlock()
+		var each []json.RawMessage
+		if json.Unmarshal(body, &each) == nil && len(each) > maxPosted {
+			answerText(w, http.StatusBadRequest, fmt.Sprintf("%d alerts in a request: send %d at most", len(each),
+				maxPosted))
+			return
+		}
 		var all []posted
 		if json.Unmarshal(body, &all) != nil {
 			api.ServeHTTP(w, r) // it says what is wrong
@@ -227,8 +242,6 @@ func (a *alertmanager) bounded(api http.Handler) http.Handler {
 			answerText(w, http.StatusBadRequest, err.Error())
 			return
 		}
-		a.posting.Lock() // so that no two requests find the same room
-		defer a.posting.Unlock()
 		names, why, left := a.room(all)
 		if len(names) == 0 {
 			api.ServeHTTP(w, r)

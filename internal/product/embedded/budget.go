@@ -140,40 +140,51 @@ func (f frugal) check(text string, over time.Duration) error {
 	if err != nil {
 		return nil // the engine says so
 	}
-	if growth(expr) > maxGrowth {
-		return fmt.Errorf("label_replace and label_join may make a label %d times as long, more than the "+
-			"budget of your role allows: use fewer source labels or references, or a shorter separator", maxGrowth)
+	if bytes, _ := added(expr); bytes > maxAdded {
+		return fmt.Errorf("label_replace, label_join and count_values may add %d bytes to the labels of a series, "+
+			"and the budget of your role allows %d: use fewer of them, fewer source labels or references, or "+
+			"shorter texts", bytes, maxAdded)
 	}
 	return f.walk(expr, over)
 }
 
-// growth is how many times as long a label may become in an expression: a reference of
-// label_replace repeats what it names, and so does each source label of label_join. The
-// separators of label_join count by the length of a usual label. No sample counts for them.
-func growth(n parser.Node) float64 {
-	most := 1.0
+// added returns how many bytes the functions of an expression may add to the labels of a series, and how long
+// a label may become: a reference of label_replace repeats what it names, and so does each source label of
+// label_join. What they write themselves counts too. No sample counts for any of it.
+func added(n parser.Node) (bytes, longest int) {
+	longest = usualLabel
 	for child := range parser.ChildrenIter(n) {
-		most = max(most, growth(child))
+		more, long := added(child)
+		bytes, longest = bytes+more, max(longest, long)
 	}
-	call, ok := n.(*parser.Call)
-	if !ok {
-		return most
-	}
-	switch text := func(i int) string {
-		if i < len(call.Args) {
-			if t, ok := call.Args[i].(*parser.StringLiteral); ok {
-				return t.Val
-			}
+	size := 0
+	switch n := n.(type) {
+	case *parser.AggregateExpr:
+		if n.Op == parser.COUNT_VALUES {
+			size = len(literal(n.Param)) + usualLabel
 		}
-		return ""
-	}; call.Func.Name {
-	case "label_replace":
-		most *= max(1, float64(strings.Count(text(2), "$")))
-	case "label_join":
-		sources := float64(max(1, len(call.Args)-3))
-		most *= sources * max(1, float64(len(text(2)))/usualLabel)
+	case *parser.Call:
+		text := func(i int) string {
+			if i < len(n.Args) {
+				return literal(n.Args[i])
+			}
+			return ""
+		}
+		switch n.Func.Name {
+		case "label_replace":
+			size = len(text(1)) + len(text(2)) + strings.Count(text(2), "$")*longest
+		case "label_join":
+			size = len(text(1)) + max(0, len(n.Args)-3)*(longest+len(text(2)))
+		}
 	}
-	return most
+	return bytes + size, max(longest, size)
+}
+
+func literal(e parser.Expr) string {
+	if t, ok := e.(*parser.StringLiteral); ok {
+		return t.Val
+	}
+	return ""
 }
 
 func (f frugal) walk(n parser.Node, over time.Duration) error {
@@ -215,8 +226,8 @@ const (
 
 	maxGenerator = 4 << 10 // of an alert
 
-	maxGrowth  = 32 // of a label
-	usualLabel = 64 // bytes
+	maxAdded   = 2 << 10 // bytes, to the labels of a series
+	usualLabel = 64      // bytes
 )
 
 // frugalText refuses a request whose expressions or matchers are too large to be read.
