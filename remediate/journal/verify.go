@@ -127,25 +127,6 @@ func (j *Journal) missing(ctx context.Context, read int64) error {
 	return nil
 }
 
-// number returns the number that a query returns, or 0.
-func (j *Journal) number(ctx context.Context, query string, args ...any) (n int64, err error) {
-	rows, err := j.store.Query(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var found *int64
-		if err := rows.Scan(&found); err != nil {
-			return 0, err
-		}
-		if found != nil {
-			n = *found
-		}
-	}
-	return n, rows.Err()
-}
-
 // differs says in what a run is not what its entries say, or "".
 func (r row) differs(s *saying) string {
 	last := s.last

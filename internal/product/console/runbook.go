@@ -10,7 +10,6 @@ import (
 	. "maragu.dev/gomponents/html"
 
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -30,24 +29,6 @@ func (c *Console) runbook(g *gin.Context) {
 		return
 	}
 	c.plain(g, name, markdown(text))
-}
-
-// plain writes a page of text.
-func (c *Console) plain(g *gin.Context, title string, content ...Node) {
-	web.PageHeaders(g)
-	page := Doctype(HTML(Lang("en"),
-		Head(
-			Meta(Charset("utf-8")),
-			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
-			TitleEl(Text(title+" – upkeep")),
-			styleLink(),
-		),
-		Body(Class("plain"), Header(H1(Text(title)), Small(Text("upkeep "+c.Version)),
-			Nav(A(Href("/"), Text("upkeep")))), Group(content)),
-	))
-	if err := render(g.Writer, page); err != nil {
-		c.Logger.Debug("page not delivered", "err", err)
-	}
 }
 
 // runbookOf returns where the runbook of an alert is: here, or where its rule says. Only
