@@ -64,7 +64,7 @@ lint: ## gofmt, vet, golangci-lint
 .PHONY: bench
 bench: deps-test build before ## measure speed, memory and size, beside their limits, peers and another commit; BEFORE=HEAD^
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/platform/store ./remediate/engine
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./alerts ./internal/product/embedded ./internal/product/report ./collectors/logs ./remediate/webhook ./remediate/actions/postgres ./remediate/actions/redis ./cmd/upkeep
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./alerts ./internal/product/embedded ./internal/product/report ./internal/product/console ./collectors/logs ./remediate/webhook ./remediate/actions/postgres ./remediate/actions/redis ./cmd/upkeep
 
 .PHONY: kills
 kills: deps-test ## kill upkeep under load, and freeze replicas of it; KILLS=1000

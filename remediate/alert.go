@@ -42,6 +42,49 @@ type Alert struct {
 	Ahead time.Duration `json:"ahead,omitempty"`
 }
 
+// Severity is how bad an alert is, by its label severity. The numbers are in the store: what is worse is
+// more.
+type Severity int
+
+// The severities. Another label than these is Unrated.
+const (
+	Unrated Severity = iota
+	Info
+	Warning
+	Critical
+)
+
+// Severities lists the severities, the worst first.
+func Severities() []Severity { return []Severity{Critical, Warning, Info, Unrated} }
+
+// SeverityOf returns the severity of a label.
+func SeverityOf(label string) Severity {
+	switch strings.ToLower(label) {
+	case "critical", "page", "error", "emergency", "fatal":
+		return Critical
+	case "warning", "warn":
+		return Warning
+	case "info", "none", "notice":
+		return Info
+	default:
+		return Unrated
+	}
+}
+
+// String returns the severity for people.
+func (s Severity) String() string {
+	switch s {
+	case Critical:
+		return "critical"
+	case Warning:
+		return "warning"
+	case Info:
+		return "info"
+	default:
+		return "unrated"
+	}
+}
+
 // An Incident is an incident: the time in which one alert fires for one subject. It
 // opens with the first firing alert of its labels and is not opened twice.
 type Incident struct {
@@ -60,6 +103,9 @@ type Incident struct {
 	FlappingSince time.Time `json:"flapping_since,omitzero"`
 	FlappingFrom  int64     `json:"flapping_from,omitempty"`
 }
+
+// Severity returns the severity of the alert.
+func (e Incident) Severity() Severity { return SeverityOf(e.Alert.Labels["severity"]) }
 
 // Name returns the name of the alert.
 func (e Incident) Name() string { return e.Alert.Labels["alertname"] }

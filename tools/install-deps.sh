@@ -89,6 +89,22 @@ other_servers() {
 		rm -rf "$part"
 	done
 }
+# What judges pages for people who see little, or use no mouse, comes as an npm package too. Its licence does
+# not go with ours: it is fetched, and never copied into the tree.
+axe_core() {
+	[ "$purpose" = test ] && [ -z "$dry" ] || return 0
+	version=$(sed -n 's/^const axe = "\(.*\)"$/\1/p' "$(dirname "$0")/../internal/testbed/servertest/browser.go")
+	into=$servers/axe-core-$version
+	if [ -e "$into/axe.min.js" ]; then return 0; fi
+	echo "fetching axe-core $version, to test with" >&2
+	mkdir -p "$servers"
+	part=$(mktemp -d "$servers/part-XXXXXX")
+	(cd "$part" && npm pack --silent "axe-core@$version" >/dev/null && tar xzf ./*.tgz && chmod -R go+rX package)
+	chmod 755 "$servers" "$part"
+	rm -rf "$into"
+	mv "$part/package" "$into"
+	rm -rf "$part"
+}
 # An S3-compatible store that verifies signatures is in no Debian package: it is
 # built, once, from the module that tools/s3 pins.
 object_store() {
@@ -153,6 +169,7 @@ quick_exit() {
 }
 if [ -z "$packages" ]; then
 	other_servers
+	axe_core
 	object_store
 	redis_defrag
 	quick_exit
@@ -203,6 +220,7 @@ if ! install; then
 fi
 rm -f "$log"
 other_servers
+axe_core
 object_store
 redis_defrag
 quick_exit

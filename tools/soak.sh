@@ -46,6 +46,7 @@ soak action-moments "" "40 of each action" env UPKEEP_ACTIONTEST_MOMENTS=40 "$go
 soak unused "" "all cases of all versions" "$go" test -count 1 -v -timeout 1h -run 'TestUnusedIsProven$' ./remediate/actions/postgres -unused.all
 soak flood "" "1,000,000 alerts" "$go" test -count 1 -v -timeout 12h -run 'TestAttackFlood' ./cmd/upkeep -flood 1000000
 soak panels "" "every panel, value, range and scrape interval" "$go" test -count 1 -v -timeout 3h -run 'TestEveryPanelHasData$' ./internal/dev/gen/dashboards -panels.all
+soak views "" "every page, width and scheme" "$go" test -count 1 -v -timeout 1h -run 'TestViews$' ./internal/product/console -views.all
 soak mutants "" all "$go" run ./internal/dev/gen/mutants
 
 echo

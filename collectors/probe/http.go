@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"os"
 	"time"
 
@@ -106,6 +107,7 @@ func (c probe) collect(ctx context.Context, w *collectors.Writer) error {
 			return ctx.Err() // stopped by us: nothing is known of the service
 		}
 		w.Set(c.healthy, 0, c.target.Name)
+		w.Down(withoutURL(err))
 		if at, known := expired(err); known {
 			w.Set(c.expiry, float64(at.Unix()), c.target.Name)
 		}
@@ -116,9 +118,10 @@ func (c probe) collect(ctx context.Context, w *collectors.Writer) error {
 	if c.target.Status != 0 {
 		healthy = res.StatusCode == c.target.Status
 	}
-	v := 0.0
-	if healthy {
-		v = 1
+	v := 1.0
+	if !healthy {
+		v = 0
+		w.Down(fmt.Errorf("it answers with the HTTP status %s", res.Status))
 	}
 	w.Set(c.healthy, v, c.target.Name)
 	w.Set(c.status, float64(res.StatusCode), c.target.Name)
@@ -160,6 +163,14 @@ func firstEnd(chain []*x509.Certificate) (at time.Time) {
 		}
 	}
 	return at
+}
+
+// withoutURL leaves the address out of an error: a token may be in it.
+func withoutURL(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
 }
 
 // expired returns when the certificate ended for which the service was refused.

@@ -365,7 +365,7 @@ func approve(_ *testscript.TestScript, h *harness, args []string) error {
 	if err != nil {
 		return err
 	}
-	err = h.journal.Approve(ctx, run.ID, run.Plan.Question(), "ann", h.now().Add(24*time.Hour))
+	err = h.journal.Approve(ctx, run.ID, run.Plan.Question(), "ann", "", h.now().Add(24*time.Hour))
 	h.engine.Wake()
 	return err
 }

@@ -17,7 +17,7 @@ import (
 func (h *harness) approve(id int64) {
 	h.t.Helper()
 	run := h.is(id, remediate.AwaitingApproval)
-	if err := h.journal.Approve(h.t.Context(), id, run.Plan.Question(), "ann", h.now().Add(time.Hour)); err != nil {
+	if err := h.journal.Approve(h.t.Context(), id, run.Plan.Question(), "ann", "", h.now().Add(time.Hour)); err != nil {
 		h.t.Fatal(err)
 	}
 }

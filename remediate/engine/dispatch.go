@@ -171,13 +171,7 @@ func (e *Engine) announce(all []journal.Decided) {
 func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, incident remediate.Incident,
 	runs []remediate.Run) (d journal.Decided, err error) {
 	incident = e.believed(ctx, incident)
-	k := policy.Case{Incident: incident, Now: e.now().UTC()}
-	for _, r := range runs {
-		k.History = append(k.History, policy.Past{
-			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State,
-			Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
-		})
-	}
+	k := e.caseOf(incident, runs)
 	decision := book.Decide(k)
 	d = journal.Decided{Incident: incident.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
 	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k,
@@ -196,6 +190,42 @@ func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, i
 		}
 	}
 	return d, nil
+}
+
+// An Outlook is what the policies in force would decide about an incident now.
+type Outlook struct {
+	Policy string    // that matches the alert; "" where none does
+	Wait   time.Time // it decides then
+	Page   bool      // people are notified: upkeep does no more about it
+	Why    string
+}
+
+// Outlooks returns what the policies decide about incidents by their histories, in their order. It
+// journals nothing.
+func (e *Engine) Outlooks(ctx context.Context, all []remediate.Incident,
+	histories map[int64][]remediate.Run) []Outlook {
+	book := e.setting.Load().book
+	outlooks := make([]Outlook, len(all))
+	for n, incident := range all {
+		d := book.Decide(e.caseOf(e.believed(ctx, incident), histories[incident.ID]))
+		outlooks[n] = Outlook{Policy: d.Policy, Wait: d.Wait, Page: d.Page, Why: d.Why}
+		if d.Request != nil {
+			outlooks[n].Policy = d.Request.Policy
+		}
+	}
+	return outlooks
+}
+
+// caseOf is what a policy decides by.
+func (e *Engine) caseOf(incident remediate.Incident, runs []remediate.Run) policy.Case {
+	k := policy.Case{Incident: incident, Now: e.now().UTC()}
+	for _, r := range runs {
+		k.History = append(k.History, policy.Past{
+			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State,
+			Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
+		})
+	}
+	return k
 }
 
 // dispatch carries the runs that are due, as far as there are slots.
@@ -264,6 +294,25 @@ func (e *Engine) Request(ctx context.Context, r remediate.Request) (remediate.Ru
 		return remediate.Run{}, err
 	}
 	return e.request(ctx, r, "asked for by "+r.By)
+}
+
+// Retry makes a run of what a run that has ended was asked for, for a person and without its incident: on
+// its terms and up to its limit. It is a run by hand, which no policy's mode holds back: what always needs
+// approval needs it still, and what only observed only observes. Two of them by one person are one run.
+func (e *Engine) Retry(ctx context.Context, run remediate.Run, by, why string) (remediate.Run, error) {
+	if !run.State.Ended() {
+		return run, &journal.StaleError{Text: fmt.Sprintf("run %d is %s: it has not ended", run.ID, run.State)}
+	}
+	was := run.Request
+	r := remediate.Request{Key: fmt.Sprintf("retry/%d/%s", run.ID, by), Action: was.Action, Subject: was.Subject,
+		Params: was.Params, Limit: was.Limit, Mode: was.Mode, By: by, Terms: was.Terms}
+	if r.Mode == remediate.Ask {
+		r.Mode = remediate.Auto
+	}
+	if _, err := e.action(r); err != nil {
+		return remediate.Run{}, err
+	}
+	return e.request(ctx, r, fmt.Sprintf("run %d once more, asked for by %s: %s", run.ID, by, why))
 }
 
 func (e *Engine) request(ctx context.Context, r remediate.Request, why string) (remediate.Run, error) {

@@ -189,7 +189,7 @@ func TestPauseHoldsAndEnds(t *testing.T) {
 	if !strings.Contains(run.Why, "paused by ann") || len(h.machine.did()) != 0 {
 		t.Errorf("%s, effects %v", run.Why, h.machine.did())
 	}
-	if _, err := h.journal.EndPause(t.Context(), "target/main", "ann"); err != nil {
+	if _, err := h.journal.EndPause(t.Context(), "target/main", "ann", ""); err != nil {
 		t.Fatal(err)
 	}
 	h.skip(time.Minute)

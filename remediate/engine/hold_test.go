@@ -62,7 +62,7 @@ func TestApprovalIsForAnAmount(t *testing.T) {
 		if n := len(h.notifications(remediate.NotificationAsk)); r.gone != 0 || n != 2 {
 			t.Fatalf("%v rows are gone, %d notifications", r.gone, n)
 		}
-		err := h.journal.Approve(t.Context(), 1, h.notifications(remediate.NotificationAsk)[0].Plan, "bob",
+		err := h.journal.Approve(t.Context(), 1, h.notifications(remediate.NotificationAsk)[0].Plan, "bob", "",
 			h.now().Add(time.Hour))
 		if _, stale := errors.AsType[*journal.StaleError](err); !stale ||
 			h.notifications(remediate.NotificationAsk)[1].Plan != run.Plan.Question() {

@@ -40,7 +40,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 			t.Fatalf("plan %s was %s, effects %v", run.Plan.Question(), old, h.machine.did())
 		}
 		says(t, run.Why, "it differs from plan "+old+", which ann approved")
-		err := h.journal.Approve(t.Context(), 1, old, "ann", h.now().Add(time.Hour))
+		err := h.journal.Approve(t.Context(), 1, old, "ann", "", h.now().Add(time.Hour))
 		if _, ok := errors.AsType[*journal.StaleError](err); !ok {
 			t.Errorf("an answer to the old question: %v", err)
 		}
@@ -81,7 +81,7 @@ func TestApprovalExpires(t *testing.T) {
 		pass(time.Minute)
 		h.is(1, remediate.Waiting)
 		pass(time.Hour)
-		if _, err := h.journal.EndPause(t.Context(), "all", "bob"); err != nil {
+		if _, err := h.journal.EndPause(t.Context(), "all", "bob", ""); err != nil {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
@@ -139,7 +139,7 @@ func TestQuestionEnds(t *testing.T) {
 					t.Errorf("effects %v, pages %+v", h.machine.did(), h.notifications(remediate.NotificationPage))
 				}
 				var stale *journal.StaleError
-				if err := h.journal.Approve(t.Context(), 1, "", "bob", h.now().Add(time.Hour)); !errors.As(err,
+				if err := h.journal.Approve(t.Context(), 1, "", "bob", "", h.now().Add(time.Hour)); !errors.As(err,
 					&stale) {
 					t.Errorf("an answer that comes too late: %v", err)
 				}
@@ -260,7 +260,7 @@ func TestPauseAtTheLastMoment(t *testing.T) {
 		if run := h.is(1, remediate.Waiting); run.Reason != "pause" || len(h.machine.did()) != 0 {
 			t.Errorf("%s: %s, effects %v", run.Reason, run.Why, h.machine.did())
 		}
-		if _, err := h.journal.EndPause(t.Context(), "policy/repair", "ann"); err != nil {
+		if _, err := h.journal.EndPause(t.Context(), "policy/repair", "ann", ""); err != nil {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)

@@ -298,7 +298,7 @@ func scopes() map[string]string {
 // asks, what it waited for before.
 func (s *scene) undo(cancel remediate.Cancel, change, situation string) {
 	resume := func(scope string) {
-		if _, err := s.journal.EndPause(s.t.Context(), scope, "ann"); err != nil {
+		if _, err := s.journal.EndPause(s.t.Context(), scope, "ann", ""); err != nil {
 			s.t.Error(err)
 		}
 	}

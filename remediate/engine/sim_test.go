@@ -457,7 +457,7 @@ func (w *sim) person() {
 		w.say("ann pauses %s: %v", p.Scope, r.SetPause(ctx, p))
 	case 1:
 		for _, s := range scopes {
-			_, _ = r.EndPause(ctx, s, "ann") // not every one is paused
+			_, _ = r.EndPause(ctx, s, "ann", "") // not every one is paused
 		}
 		w.say("ann resumes everything")
 	case 2:
@@ -479,7 +479,7 @@ func (w *sim) approve(r *replica, runs []remediate.Run) {
 			w.say("ann rejects run %d: %v", run.ID, r.Reject(context.Background(), run.ID, "", "ann", "no"))
 			continue
 		}
-		err := r.Approve(context.Background(), run.ID, run.Plan.Question(), "ann", w.now.Add(24*time.Hour))
+		err := r.Approve(context.Background(), run.ID, run.Plan.Question(), "ann", "", w.now.Add(24*time.Hour))
 		w.say("ann approves of run %d: %v", run.ID, err)
 	}
 }
@@ -662,7 +662,7 @@ func (w *sim) settle() {
 	}
 	r := w.replicas[0]
 	for _, scope := range []string{"all", "policy/repair", "action/machine/repair", "target/s0"} {
-		if _, err := r.EndPause(ctx, scope, "ann"); err != nil {
+		if _, err := r.EndPause(ctx, scope, "ann", ""); err != nil {
 			w.broken("resume: %v", err)
 		}
 	}

@@ -63,7 +63,7 @@ func AskAll(ctx context.Context, guards []remediate.Guard, p remediate.Proposal)
 func ask(ctx context.Context, guards []remediate.Guard, p remediate.Proposal, when When,
 	most int) (all []*remediate.Refusal, err error) {
 	for _, g := range guards {
-		if !when.Asks(g) || !holds(g, p) {
+		if !when.Asks(g) || !Holds(g, p) {
 			continue
 		}
 		err := g.Check(ctx, p)
@@ -78,10 +78,10 @@ func ask(ctx context.Context, guards []remediate.Guard, p remediate.Proposal, wh
 	return all, nil
 }
 
-// holds reports whether a guard is for a run: what a policy is held to, because it acts
+// Holds reports whether a guard is for a run: what a policy is held to, because it acts
 // unattended, does not apply to a person who watches, and a run that only observes changes
 // nothing, so that its plan is in the journal at once.
-func holds(g remediate.Guard, p remediate.Proposal) bool {
+func Holds(g remediate.Guard, p remediate.Proposal) bool {
 	if p.Run.Request.Mode == remediate.Observe && !g.Observed {
 		return false
 	}

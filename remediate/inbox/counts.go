@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // A ledger counts the incidents that one write opens and closes. The counts are in the store, so
@@ -17,12 +18,13 @@ type ledger struct {
 	loaded  map[string]int64 // how many were open for an alert before this write
 	all     int64            // how many in all; -1 where it was not read
 	changes map[string]int64
-	change  int64 // of all
+	rated   map[string]int64 // changes by what rated returns
+	change  int64            // of all
 }
 
 func (i *Inbox) newLedger(tx *store.Tx) *ledger {
 	return &ledger{tx: tx, limits: i.config.Limits, all: -1, loaded: make(map[string]int64),
-		changes: make(map[string]int64)}
+		changes: make(map[string]int64), rated: make(map[string]int64)}
 }
 
 // room returns "" where one more incident of an alert may open, or which limit is reached.
@@ -66,25 +68,25 @@ func (l *ledger) load(name string) (err error) {
 }
 
 // add notes that an incident of an alert opened (1) or closed (-1).
-func (l *ledger) add(name string, n int64) {
-	l.changes[name] += n
+func (l *ledger) add(a remediate.Alert, n int64) {
+	l.changes[a.Labels["alertname"]] += n
+	l.rated[rated(a.Labels)] += n
 	l.change += n
+}
+
+// rated is under which name the open incidents of a severity and a server are counted; the store has the
+// same in SQL.
+func rated(labels map[string]string) string {
+	return fmt.Sprintf("%d/%s", remediate.SeverityOf(labels["severity"]), labels["server"])
 }
 
 // write keeps the counts. It is the last that a write does.
 func (l *ledger) write() error {
-	for _, name := range slices.Sorted(maps.Keys(l.changes)) {
-		if l.changes[name] == 0 {
-			continue
-		}
-		if err := l.keep("alert", name, l.changes[name]); err != nil {
-			return err
-		}
-		if l.changes[name] > 0 {
-			continue
-		}
-		if _, err := l.tx.Exec("delete from incident_counts where scope = 'alert' and name = ? and opened <= 0",
-			name); err != nil {
+	for _, of := range []struct {
+		scope   string
+		changes map[string]int64
+	}{{"alert", l.changes}, {"rated", l.rated}} {
+		if err := l.keepEach(of.scope, of.changes); err != nil {
 			return err
 		}
 	}
@@ -92,6 +94,26 @@ func (l *ledger) write() error {
 		return nil
 	}
 	return l.keep("all", "", l.change)
+}
+
+// keepEach keeps the counts of a scope; those that are zero are not kept.
+func (l *ledger) keepEach(scope string, changes map[string]int64) error {
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		if changes[name] == 0 {
+			continue
+		}
+		if err := l.keep(scope, name, changes[name]); err != nil {
+			return err
+		}
+		if changes[name] > 0 {
+			continue
+		}
+		if _, err := l.tx.Exec("delete from incident_counts where scope = ? and name = ? and opened <= 0", scope,
+			name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *ledger) keep(scope, name string, n int64) error {

@@ -68,6 +68,68 @@ func (d *Delivery) Held(ctx context.Context, id int64) (why string, err error) {
 	return "", errors.Join(errs...)
 }
 
+// Quiet returns for which of some incidents a silence or a time interval of Alertmanager keeps
+// notifications back now, and why. One that is not there is not kept back, as far as the first peer
+// that answers knows. Silences of ours do not count. It asks twice, however many incidents there are, and not
+// what inhibits an alert.
+func (d *Delivery) Quiet(ctx context.Context, all []remediate.Incident) (map[int64]string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, quietTimeout, fmt.Errorf("no answer within %s", quietTimeout))
+	defer cancel()
+	var errs []error
+	for _, peer := range d.Alertmanager.URLs {
+		quiet, err := d.quiet(ctx, prom.Alertmanager{URL: peer, Client: d.Alertmanager.Client}, all)
+		if err == nil {
+			return quiet, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// quietTimeout is how long Alertmanager may take for it: a person waits for a page.
+const quietTimeout = 2 * time.Second
+
+func (d *Delivery) quiet(ctx context.Context, am prom.Alertmanager,
+	all []remediate.Incident) (map[int64]string, error) {
+	silences, err := am.Silences(ctx)
+	if err != nil {
+		return nil, err
+	}
+	text, err := am.Configuration(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.routing(text)
+	if err != nil {
+		r = nil // later versions of Alertmanager have what this one does not understand
+	}
+	quiet := make(map[int64]string)
+	for _, e := range all {
+		if e.Alert.Source != d.Alertmanager.Source {
+			continue
+		}
+		why := silencedBy(silences, e.Alert.Labels)
+		if why == "" && r != nil {
+			if interval := r.mutes(e.Alert.Labels, d.receiver(e.Alert), d.Inbox.now()); interval != "" {
+				why = "muted by " + interval
+			}
+		}
+		if why != "" {
+			quiet[e.ID] = why
+		}
+	}
+	return quiet, nil
+}
+
+func silencedBy(all []prom.Silence, have map[string]string) string {
+	for _, s := range all {
+		if s.State == prom.SilenceActive && s.CreatedBy != own && matches(s.Matchers, have) {
+			return silencedText(s)
+		}
+	}
+	return ""
+}
+
 // ask asks one peer.
 func (d *Delivery) ask(ctx context.Context, am prom.Alertmanager, a remediate.Alert) (string, error) {
 	receiver := d.receiver(a)
@@ -101,15 +163,7 @@ func (d *Delivery) ask(ctx context.Context, am prom.Alertmanager, a remediate.Al
 // silences over a restart, and no alerts.
 func (d *Delivery) silenced(ctx context.Context, am prom.Alertmanager, have map[string]string) (string, error) {
 	all, err := am.Silences(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, s := range all {
-		if s.State == prom.SilenceActive && s.CreatedBy != own && matches(s.Matchers, have) {
-			return silencedText(s), nil
-		}
-	}
-	return "", nil
+	return silencedBy(all, have), err
 }
 
 // matches reports whether all matchers fit. One that cannot be read fits: who made the

@@ -102,7 +102,7 @@ func (i *Inbox) again(l *ledger, open incident, a keyed, now time.Time) (anew bo
 	if err := end(l.tx, open.ID, whyAnew, now); err != nil {
 		return false, err
 	}
-	l.add(open.Name(), -1)
+	l.add(open.Alert, -1)
 	return true, i.start(l, a, nil, now)
 }
 
@@ -134,11 +134,11 @@ func (i *Inbox) start(l *ledger, a keyed, before *incident, now time.Time) error
 	if err != nil {
 		return err
 	}
-	name := a.Labels["alertname"]
-	l.add(name, 1)
-	_, err = l.tx.Exec("insert into incidents (key, name, alert, opened, seen, ripe, flaps) "+
-		"values (?, ?, ?, ?, ?, ?, ?)",
-		a.key, name, string(text), store.Millis(now), store.Millis(now), ripe, flaps)
+	l.add(a.Alert, 1)
+	_, err = l.tx.Exec("insert into incidents (key, name, severity, server, alert, opened, seen, ripe, flaps) "+
+		"values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		a.key, a.Labels["alertname"], int(remediate.SeverityOf(a.Labels["severity"])), a.Labels["server"], string(text),
+		store.Millis(now), store.Millis(now), ripe, flaps)
 	return err
 }
 
@@ -199,7 +199,7 @@ func finish(l *ledger, open incident, ended, now time.Time) error {
 		store.Millis(now), whyResolved, open.ID); err != nil {
 		return err
 	}
-	l.add(open.Name(), -1)
+	l.add(open.Alert, -1)
 	return urge(l.tx, open.ID, now)
 }
 

@@ -55,7 +55,9 @@ func recount(tx *store.Tx) error {
 	var wrong bool
 	if err := tx.QueryRow("select (select count(*) from incidents where closed = 0) <> (select coalesce(sum(opened), " +
 		"0) from incident_counts where scope = 'all') or (select count(*) from incidents where closed = 0) <> " +
-		"(select coalesce(sum(opened), 0) from incident_counts where scope = 'alert')").Scan(&wrong); err != nil {
+		"(select coalesce(sum(opened), 0) from incident_counts where scope = 'alert') or (select count(*) from " +
+		"incidents where closed = 0) <> (select coalesce(sum(opened), 0) from incident_counts where scope = " +
+		"'rated')").Scan(&wrong); err != nil {
 		return err
 	}
 	if !wrong {
@@ -65,6 +67,8 @@ func recount(tx *store.Tx) error {
 		"delete from incident_counts",
 		"insert into incident_counts (scope, name, opened) select 'alert', name, count(*) from incidents where " +
 			"closed = 0 group by name",
+		"insert into incident_counts (scope, name, opened) select 'rated', severity || '/' || server, count(*) from " +
+			"incidents where closed = 0 group by severity, server",
 		"insert into incident_counts (scope, name, opened) select 'all', '', count(*) from incidents where closed = 0",
 	} {
 		if _, err := tx.Exec(query); err != nil {

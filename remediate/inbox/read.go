@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,80 @@ import (
 // Incidents returns open incidents, the oldest first: those after a number, n at most.
 func (i *Inbox) Incidents(ctx context.Context, after int64, n int) ([]remediate.Incident, error) {
 	return i.incidents(ctx, "where closed = 0 and id > ? order by id limit ?", after, n)
+}
+
+// A Place is where in the list of Firing an incident is.
+type Place struct {
+	Severity remediate.Severity
+	ID       int64
+}
+
+// Firing returns open incidents, the worst first and of these the newest: those after a place, or from
+// the first on where it is zero; n at most.
+func (i *Inbox) Firing(ctx context.Context, after Place, n int) (all []remediate.Incident, err error) {
+	if after.ID == 0 {
+		after = Place{remediate.Critical, math.MaxInt64}
+	}
+	for _, severity := range remediate.Severities() {
+		if severity > after.Severity {
+			continue
+		}
+		before := int64(math.MaxInt64)
+		if severity == after.Severity {
+			before = after.ID
+		}
+		// One severity at a time is read from the end of its index; all at once would be sorted.
+		part, err := i.incidents(ctx, "where closed = 0 and severity = ? and id < ? order by id desc limit ?",
+			int(severity), before, n-len(all))
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, part...); len(all) == n {
+			break
+		}
+	}
+	return all, nil
+}
+
+// Rated are the open incidents of a server with a severity.
+type Rated struct {
+	Server   string // "" where the alert has no such label
+	Severity remediate.Severity
+	Open     int64
+}
+
+// ByServer counts the open incidents of each server and severity.
+func (i *Inbox) ByServer(ctx context.Context) (all []Rated, err error) {
+	rows, err := i.store.Query(ctx, "select name, opened from incident_counts where scope = 'rated' order by name")
+	if err != nil {
+		return nil, fmt.Errorf("incidents of servers: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var name string
+		var r Rated
+		if err := rows.Scan(&name, &r.Open); err != nil {
+			return nil, err
+		}
+		severity, server, _ := strings.Cut(name, "/")
+		n, err := strconv.Atoi(severity)
+		if err != nil {
+			return nil, fmt.Errorf("incidents of servers: %w", err)
+		}
+		r.Server, r.Severity = server, remediate.Severity(n)
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// Edition returns a text that changes when an incident opens or closes.
+func (i *Inbox) Edition(ctx context.Context) (string, error) {
+	var last, open int64
+	err := i.one(ctx, &last, "select coalesce(max(id), 0) from incidents")
+	if err == nil {
+		open, err = i.Open(ctx)
+	}
+	return fmt.Sprintf("%d.%d", last, open), err
 }
 
 // Incident returns one incident, open or closed.

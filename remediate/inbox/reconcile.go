@@ -180,7 +180,7 @@ func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error
 				if err != nil {
 					return err
 				}
-				l.add(e.Name(), -n)
+				l.add(e.Alert, -n)
 				if err := urge(tx, e.ID, now); err != nil {
 					return err
 				}

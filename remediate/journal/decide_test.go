@@ -179,7 +179,7 @@ func TestAnswersAreKept(t *testing.T) {
 			if run, err = appended(t, d.Journal, f.Token, run, remediate.AwaitingApproval); err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Approve(t.Context(), run.ID, "", by, d.now.Add(time.Hour)); err != nil {
+			if err := d.Approve(t.Context(), run.ID, "", by, "", d.now.Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -198,7 +198,7 @@ func TestAnswersAreKept(t *testing.T) {
 		}
 		var late *journal.StaleError
 		for what, err := range map[string]error{
-			"approve": d.Approve(t.Context(), run.ID, "", "ann", d.now), "reject": d.Reject(t.Context(), run.ID, "", "a", "b"),
+			"approve": d.Approve(t.Context(), run.ID, "", "ann", "", d.now), "reject": d.Reject(t.Context(), run.ID, "", "a", "b"),
 		} {
 			if want := fmt.Sprintf("run %d was answered already: bob: %s", run.ID, hostile); !errors.As(err, &late) ||
 				err.Error() != want {

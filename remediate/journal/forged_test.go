@@ -82,7 +82,7 @@ func TestForgedApprovalDoesNotCount(t *testing.T) {
 			t.Errorf("admitted: %v %v", asked, err)
 		}
 		d.sql(t, "delete from approvals")
-		if err := d.Approve(t.Context(), run.ID, "", "user/ann", d.now.Add(time.Hour)); err != nil {
+		if err := d.Approve(t.Context(), run.ID, "", "user/ann", "it is late until then", d.now.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		if w, err := d.Working(t.Context(), run); err != nil || w.Approval == nil || w.Approval.By != "user/ann" {
@@ -114,7 +114,7 @@ func TestForgedRowsOfPoliciesAndPauses(t *testing.T) {
 		pause := remediate.Pause{Scope: scope, Reason: "we move, until then", By: "user/ann", Until: d.now.Add(time.Hour)}
 		must(d.SetPause(ctx, remediate.Pause{Scope: "all", Reason: "x", By: "y"}))
 		must(d.SetPause(ctx, pause))
-		must(ended(d.EndPause(ctx, "all", "y")))
+		must(ended(d.EndPause(ctx, "all", "y", "done: all of it")))
 		must(d.CloseBreaker(ctx, `p "1"`, "user/ann", "w"))
 		must(ended(d.Demote(ctx, `p "1"`, "1 of 9", run.ID)))
 		_, err = d.Verify(ctx)
@@ -153,7 +153,7 @@ func TestForgedRowsOfPoliciesAndPauses(t *testing.T) {
 			}
 		}
 		must(d.Promote(ctx, `p "1"`, "user/ann", "w"))
-		must(ended(d.EndPause(ctx, scope, "y")))
+		must(ended(d.EndPause(ctx, scope, "y", "done")))
 		if w, err := d.Working(ctx, run); err != nil || len(w.Pauses) > 0 || w.Demoted != "" {
 			t.Errorf("after the ends: %+v %v", w, err)
 		}

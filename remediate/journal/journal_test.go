@@ -309,10 +309,10 @@ func TestPeople(t *testing.T) {
 			}
 		}
 		until := d.now.Add(time.Hour)
-		stale(d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until))
+		stale(d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", "", until))
 		run = walk(t, d.Journal, run, remediate.Planned, remediate.AwaitingApproval)
-		stale(d.Approve(t.Context(), run.ID, "another plan", "ann", until))
-		if err := d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until); err != nil {
+		stale(d.Approve(t.Context(), run.ID, "another plan", "ann", "", until))
+		if err := d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", "", until); err != nil {
 			t.Fatal(err)
 		}
 		w, err := d.Working(t.Context(), run)
@@ -322,7 +322,7 @@ func TestPeople(t *testing.T) {
 		if err := d.Reject(t.Context(), run.ID, "", "bob", "not today"); err != nil {
 			t.Fatal(err)
 		}
-		stale(d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until))
+		stale(d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", "", until))
 		run = walk(t, d.Journal, run, remediate.StateRefused)
 		stale(d.Cancel(t.Context(), run.ID, "ann", "r"))
 		if err := d.Cancel(t.Context(), 99, "ann", "r"); !errors.Is(err, journal.ErrNoRun) {
@@ -478,10 +478,10 @@ func TestPauses(t *testing.T) {
 		if err != nil || len(got) != 1 || got[0].Reason != "move again" {
 			t.Errorf("Pauses: %+v %v", got, err)
 		}
-		if was, err := j.EndPause(t.Context(), "target/main", "ann"); !was || err != nil {
+		if was, err := j.EndPause(t.Context(), "target/main", "ann", ""); !was || err != nil {
 			t.Errorf("EndPause: %v %v", was, err)
 		}
-		if was, err := j.EndPause(t.Context(), "target/main", "ann"); was || err != nil {
+		if was, err := j.EndPause(t.Context(), "target/main", "ann", ""); was || err != nil {
 			t.Errorf("EndPause twice: %v %v", was, err)
 		}
 		if n, err := j.Verify(t.Context()); n.Entries != 4 || err != nil {

@@ -46,8 +46,9 @@ func (j *Journal) SetPause(ctx context.Context, p remediate.Pause) error {
 	})
 }
 
-// EndPause ends the pause of a scope and reports whether there was one.
-func (j *Journal) EndPause(ctx context.Context, scope, by string) (was bool, err error) {
+// EndPause ends the pause of a scope and reports whether there was one. why is the reason that the
+// person gives; it may be empty.
+func (j *Journal) EndPause(ctx context.Context, scope, by, why string) (was bool, err error) {
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		res, err := tx.Exec("delete from pauses where scope = ?", scope)
 		if err != nil {
@@ -62,7 +63,8 @@ func (j *Journal) EndPause(ctx context.Context, scope, by string) (was bool, err
 			string(remediate.Waiting), remediate.ReasonPause); err != nil {
 			return err
 		}
-		return appendEntry(tx, remediate.Entry{At: j.now(), Note: remediate.NoteResumed, By: by, Why: scope})
+		return appendEntry(tx, remediate.Entry{At: j.now(), Note: remediate.NoteResumed, By: by,
+			Why: scope + because(why), About: scope})
 	})
 	return was, err
 }
@@ -100,4 +102,12 @@ func pauseText(p remediate.Pause) string {
 		why += untilText + p.Until.UTC().Format(time.RFC3339)
 	}
 	return why
+}
+
+// because writes the reason that a person gives, where one is given.
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }

@@ -18,8 +18,9 @@ type StaleError struct{ Text string }
 func (e *StaleError) Error() string { return e.Text }
 
 // Approve records a person's approval of a plan: the run acts when the plan, made again,
-// is still this one and removes no more. plan is the hash of the plan that the person saw, or "".
-func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until time.Time) error {
+// is still this one and removes no more. plan is the hash of the plan that the person saw, or "". why is
+// the reason that the person gives; it may be empty.
+func (j *Journal) Approve(ctx context.Context, run int64, plan, by, why string, until time.Time) error {
 	return j.answer(ctx, run, plan, func(tx *store.Tx, asked remediate.Plan, now time.Time) error {
 		amount, said := "", ""
 		if asked.Amount != nil {
@@ -43,7 +44,8 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteApproved, By: by,
-			Digest: row.digest(), Why: "plan " + plan + said + " until " + until.UTC().Format(time.RFC3339)})
+			Digest: row.digest(),
+			Why:    "plan " + plan + said + " until " + until.UTC().Format(time.RFC3339) + because(why)})
 	})
 }
 

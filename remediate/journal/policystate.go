@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -197,7 +198,7 @@ func (m *marks) take(e remediate.Entry) {
 		}
 		m.pauses[scope] = p
 	case remediate.NoteResumed:
-		delete(m.pauses, e.Why)
+		delete(m.pauses, cmp.Or(e.About, e.Why)) // an earlier upkeep wrote the scope alone
 	default:
 	}
 }

@@ -24,6 +24,153 @@ func (j *Journal) Recent(ctx context.Context, before int64, n int) ([]remediate.
 	return j.read(ctx, "id < ? order by id desc limit ?", cmp.Or(before, math.MaxInt64), n)
 }
 
+// A Filter selects runs of a list; what is zero selects all.
+type Filter struct {
+	State  remediate.State
+	Active bool // those that have not ended
+	Action string
+	Policy string
+	Target string
+	Text   string    // in what the run is about and why it is as it is, without regard to case
+	Since  time.Time // created then or later
+	Until  time.Time // created before
+	All    bool      // also those that did nothing
+
+	Before int64 // the number of the last one of the part before; 0: from the newest on
+}
+
+// A Part is a part of a list of runs, the newest first. Their plans are left out.
+type Part struct {
+	Runs []remediate.Run
+
+	// More says that there may be more, which the part after Next begins with. A part with few runs
+	// or none may have more: runs that match are far apart.
+	More bool
+	Next int64
+}
+
+// noPlan is the plan of a run for which none was made yet.
+const noPlan = "{}"
+
+// looked is how many runs a part looks at, at most: it costs the same however many there are.
+const looked = 1000
+
+// List returns a part of the runs that a filter selects, n at most.
+func (j *Journal) List(ctx context.Context, f Filter, n int) (p Part, err error) {
+	q, err := j.listing(ctx, f)
+	if err != nil {
+		return p, err
+	}
+	columns := strings.Replace(runColumns, "plan", "'"+noPlan+"' plan", 1)
+	rows, err := j.store.Query(ctx, "select "+runColumns+" from (select "+columns+
+		", subject, action, policy, target from runs where "+q.led+" order by id desc limit ?) listed where "+q.rest+
+		" order by id desc limit ?", slices.Concat(q.ledArgs, []any{looked}, q.restArgs, []any{n + 1})...)
+	if err != nil {
+		return p, fmt.Errorf("list of runs: %w", err)
+	}
+	if p.Runs, err = scanRuns(rows); err != nil {
+		return p, err
+	}
+	if len(p.Runs) > n {
+		p.Runs = p.Runs[:n]
+		p.More, p.Next = true, p.Runs[n-1].ID
+		return p, nil
+	}
+	var seen int
+	rows, err = j.store.Query(ctx, "select count(*), coalesce(min(id), 0) from (select id from runs where "+q.led+
+		" order by id desc limit ?) listed", append(q.ledArgs, looked)...)
+	if err != nil {
+		return p, fmt.Errorf("list of runs: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := rows.Scan(&seen, &p.Next); err != nil {
+			return p, err
+		}
+	}
+	p.More = seen == looked
+	return p, rows.Err()
+}
+
+// A listing is a filter in SQL: what an index leads by, and what is compared of the rows that it leads to.
+type listing struct {
+	led, rest         string
+	ledArgs, restArgs []any
+}
+
+func (j *Journal) listing(ctx context.Context, f Filter) (q listing, err error) {
+	q = listing{led: "id < ?", rest: "1 = 1", ledArgs: []any{cmp.Or(f.Before, math.MaxInt64)}}
+	for _, bound := range []struct {
+		at    time.Time
+		query string
+		led   string
+	}{
+		{f.Since, "select id from runs where created >= ? order by created, id limit 1", " and id >= ?"},
+		{f.Until, "select id from runs where created < ? order by created desc, id desc limit 1", " and id <= ?"},
+	} {
+		if bound.at.IsZero() {
+			continue
+		}
+		id, err := j.number(ctx, bound.query, store.Millis(bound.at))
+		if err != nil {
+			return q, err
+		}
+		if id == 0 && bound.at.Equal(f.Since) {
+			id = math.MaxInt64 // none was created since
+		}
+		q.led += bound.led
+		q.ledArgs = append(q.ledArgs, id)
+	}
+	leads := false // one equality leads, the others are compared
+	for _, by := range []struct{ column, value string }{
+		{"state", string(f.State)}, {"policy", f.Policy}, {"action", f.Action}, {"target", f.Target},
+	} {
+		switch {
+		case by.value == "":
+		case leads:
+			q.rest += " and " + by.column + " = ?"
+			q.restArgs = append(q.restArgs, by.value)
+		default:
+			leads = true
+			q.led += " and " + by.column + " = ?"
+			q.ledArgs = append(q.ledArgs, by.value)
+		}
+	}
+	switch {
+	case f.Active && !leads:
+		q.led += " and " + isUnfinished()
+	case f.Active:
+		q.rest += " and " + isUnfinished()
+	case !f.All && !leads:
+		q.led += " and " + isShown()
+	case !f.All:
+		q.rest += " and " + isShown()
+	}
+	if f.Text != "" {
+		like := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(strings.ToLower(f.Text)) + "%"
+		q.rest += ` and (lower(subject) like ? escape '\' or lower(why) like ? escape '\' or lower(action) like ? ` +
+			`escape '\' or lower(policy) like ? escape '\')`
+		q.restArgs = append(q.restArgs, like, like, like, like)
+	}
+	return q, nil
+}
+
+// number returns the number that a query returns, or 0.
+func (j *Journal) number(ctx context.Context, query string, args ...any) (n int64, err error) {
+	return numberOf(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) },
+		query, args...)
+}
+
+// Last returns the number of the newest entry, by which it is seen that something has happened.
+func (j *Journal) Last(ctx context.Context) (int64, error) {
+	return j.number(ctx, "select coalesce(max(seq), 0) from entries")
+}
+
+// Since returns the entries after a number, in order, n at most.
+func (j *Journal) Since(ctx context.Context, after int64, n int) ([]remediate.Entry, error) {
+	return j.entries(ctx, "where seq > ? order by seq limit ?", after, n)
+}
+
 // Get returns one run, or ErrNoRun.
 func (j *Journal) Get(ctx context.Context, id int64) (remediate.Run, error) {
 	runs, err := j.read(ctx, "id = ?", id)
@@ -61,6 +208,11 @@ func (j *Journal) Histories(ctx context.Context, incidents []int64) (map[int64][
 // In returns the runs in a state, the oldest first, at most n.
 func (j *Journal) In(ctx context.Context, state remediate.State, n int) ([]remediate.Run, error) {
 	return j.read(ctx, "state = ? order by id limit ?", string(state), n)
+}
+
+// Count returns how many runs are in a state.
+func (j *Journal) Count(ctx context.Context, state remediate.State) (int64, error) {
+	return j.number(ctx, "select count(*) from runs where state = ?", string(state))
 }
 
 // Unmoved returns the runs that have not ended, that nothing was written about since a

@@ -28,6 +28,13 @@ func isWaiting() string { return "state = '" + string(remediate.Waiting) + "'" }
 // many, are not read.
 func hasActed() string { return "begun > 0 and " + in(remediate.State.Ended) }
 
+// isShown selects the runs of a list, where those that did nothing are left out: no
+// alert, schedule or person waits for anything of them.
+func isShown() string {
+	return "not (state = '" + string(remediate.StateRefused) + "' and begun = 0 and reason in ('" +
+		remediate.ReasonNothing + "', '" + remediate.ReasonResolved + "', '" + remediate.ReasonGone + "'))"
+}
+
 func in(holds func(remediate.State) bool) string {
 	return "state in " + remediate.States().Where(holds).SQL()
 }

@@ -28,6 +28,7 @@ func TestIndexesServe(t *testing.T) {
 		{"runs_ended", "policy = ? and changed > ? and " + hasActed() +
 			" and reason <> ? order by changed desc, id desc", []any{"p", 1, "r"}},
 		{"runs_active", isUnfinished() + " group by action, state", nil},
+		{"runs_shown", isShown() + " and id < ? order by id desc limit ?", []any{1, 1}},
 		{"runs_acting", isActing() + " and id <> ?", []any{1}},
 		{"runs_waiting", isWaiting() + " and reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
 		{"runs_waiting_target", isWaiting() + " and reason = ? and target = ? order by id limit 4",

@@ -147,12 +147,6 @@ func (j *Journal) missing(ctx context.Context, read int64) error {
 	return nil
 }
 
-// number returns the number that a query returns, or 0.
-func (j *Journal) number(ctx context.Context, query string, args ...any) (n int64, err error) {
-	return numberOf(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) },
-		query, args...)
-}
-
 // differs says in what a run is not what its entries say, or "".
 func (r row) differs(s *saying) string {
 	last := s.last
@@ -207,7 +201,7 @@ func (a approvalRow) differs(s *saying) string {
 		return fmt.Sprintf("its approval is by %q, and entry %d says by %q", a.approver, e.Seq, e.By)
 	case !strings.HasPrefix(e.Why, "plan "+a.plan+" "):
 		return fmt.Sprintf("its approval is of plan %s, and entry %d says %q", a.plan, e.Seq, e.Why)
-	case !strings.HasSuffix(e.Why, " until "+store.Time(a.until).UTC().Format(time.RFC3339)):
+	case !strings.Contains(e.Why, " until "+store.Time(a.until).UTC().Format(time.RFC3339)): // a reason may follow
 		return fmt.Sprintf("its approval is until %s, and entry %d says %q",
 			store.Time(a.until).UTC().Format(time.RFC3339), e.Seq, e.Why)
 	case e.Digest != "" && e.Digest != a.digest():

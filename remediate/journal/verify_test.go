@@ -76,7 +76,7 @@ func (d *fixture) rowsOfAllKinds(t *testing.T) {
 	asks := create(t, d.Journal, "asks")
 	asks.Plan = plan
 	walk(t, d.Journal, asks, remediate.Planned, remediate.AwaitingApproval)
-	if err := d.Approve(t.Context(), asks.ID, "", "ann", d.now.Add(time.Hour)); err != nil {
+	if err := d.Approve(t.Context(), asks.ID, "", "ann", "", d.now.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	third := create(t, d.Journal, "third")

@@ -110,7 +110,7 @@ func TestTheEndOfAPauseWakes(t *testing.T) {
 	if err := d.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move", By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
-	if was, err := d.EndPause(t.Context(), "all", "ann"); !was || err != nil {
+	if was, err := d.EndPause(t.Context(), "all", "ann", ""); !was || err != nil {
 		t.Fatalf("EndPause: %v %v", was, err)
 	}
 	if keys := d.dueNow(t); len(keys) != 1 || keys[0] != remediate.ReasonPause {

@@ -291,9 +291,6 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string,
 		To: remediate.Received, Why: why, Digest: digest(string(request), noPlan), Case: decided})
 }
 
-// noPlan is the plan of a run for which none was made yet.
-const noPlan = "{}"
-
 // NoteIn writes an entry that is no transition, as a part of a transaction.
 func (j *Journal) NoteIn(tx *store.Tx, e remediate.Entry) error { return appendEntry(tx, e) }
 

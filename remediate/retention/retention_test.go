@@ -79,7 +79,7 @@ func (a *archive) do(t *testing.T) {
 	case 4:
 		err = a.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "x", By: "ann"})
 		if err == nil {
-			_, err = a.journal.EndPause(t.Context(), "all", "ann")
+			_, err = a.journal.EndPause(t.Context(), "all", "ann", "")
 		}
 	case 5:
 		a.now = a.now.Add(time.Duration(a.Int64N(int64(4 * day))))

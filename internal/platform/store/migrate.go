@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // The versions of the store: schema1.sql, schema2.sql and so on, each of which
@@ -55,8 +57,8 @@ func (s *Store) migrate(ctx context.Context) error {
 				return fmt.Errorf("version %d: %w", have+1, err)
 			}
 			have++
-			if have == named {
-				if err := nameIncidents(tx); err != nil {
+			if fill := filled()[have]; fill != nil {
+				if err := fill(tx); err != nil {
 					return fmt.Errorf("version %d: %w", have, err)
 				}
 			}
@@ -69,18 +71,19 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
-// named is the version since which incidents have the names of their alerts in a column.
-const named = 7
+// filled are the versions with columns whose values are in JSON.
+func filled() map[int]func(*Tx) error {
+	return map[int]func(*Tx) error{7: nameIncidents, 8: placeIncidents}
+}
 
-// nameIncidents gives open incidents the names of their alerts, which are in JSON, and counts
-// them.
+// nameIncidents gives open incidents the names of their alerts, and counts them.
 func nameIncidents(tx *Tx) error {
-	names, err := alertNames(tx)
+	all, err := alertLabels(tx)
 	if err != nil {
 		return err
 	}
-	for id, name := range names {
-		if _, err := tx.Exec("update incidents set name = ? where id = ?", name, id); err != nil {
+	for id, labels := range all {
+		if _, err := tx.Exec("update incidents set name = ? where id = ?", labels["alertname"], id); err != nil {
 			return err
 		}
 	}
@@ -93,13 +96,31 @@ func nameIncidents(tx *Tx) error {
 	return err
 }
 
-func alertNames(tx *Tx) (names map[int64]string, err error) {
+// placeIncidents gives open incidents the severity and the server of their alerts, and counts them.
+func placeIncidents(tx *Tx) error {
+	all, err := alertLabels(tx)
+	if err != nil {
+		return err
+	}
+	for id, labels := range all {
+		if _, err := tx.Exec("update incidents set severity = ?, server = ? where id = ?",
+			int(remediate.SeverityOf(labels["severity"])), labels["server"], id); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec("insert into incident_counts (scope, name, opened) select 'rated', severity || '/' || server, " +
+		"count(*) from incidents where closed = 0 group by severity, server")
+	return err
+}
+
+// alertLabels returns the labels of the alerts of open incidents, which are in JSON.
+func alertLabels(tx *Tx) (all map[int64]map[string]string, err error) {
 	rows, err := tx.Query("select id, alert from incidents where closed = 0")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	names = make(map[int64]string)
+	all = make(map[int64]map[string]string)
 	for rows.Next() {
 		var id int64
 		var text []byte
@@ -112,7 +133,7 @@ func alertNames(tx *Tx) (names map[int64]string, err error) {
 		if err := json.Unmarshal(text, &alert); err != nil {
 			return nil, fmt.Errorf("incident %d: %w", id, err)
 		}
-		names[id] = alert.Labels["alertname"]
+		all[id] = alert.Labels
 	}
-	return names, rows.Err()
+	return all, rows.Err()
 }

@@ -56,7 +56,8 @@ func former(t *testing.T, o store.Options) {
 	do, end := storeOf(t, o, 6)
 	for n, closed := range []int{0, 0, 0, 5} {
 		do(fmt.Sprintf("insert into incidents (key, alert, opened, seen, closed) values ('k%d', "+
-			`'{"labels":{"alertname":"A%d"}}'`+", 1, 1, %d)", n, n/2, closed))
+			`'{"labels":{"alertname":"A%d","severity":"%s","server":"main"}}'`+", 1, 1, %d)", n, n/2,
+			[]string{"critical", "warning"}[n/2], closed))
 	}
 	for n, r := range []struct {
 		state          string
@@ -69,14 +70,15 @@ func former(t *testing.T, o store.Options) {
 	end()
 }
 
-// What version 7 counts is what a store of version 6 has in it, on both databases.
+// What versions 7 and 8 count is what a store of version 6 has in it, on both databases.
 func TestCountsOfFormerStore(t *testing.T) {
 	kept(t, func(t *testing.T, o store.Options) {
 		former(t, o)
 		s := open(t, o)
 		for query, want := range map[string][]string{
 			"select scope || ' ' || name || ' ' || opened from incident_counts order by scope, name": {"alert A0 2",
-				"alert A1 1", "all  3"},
+				"alert A1 1", "all  3", "rated 2/main 1", "rated 3/main 2"},
+			"select severity || server from incidents where closed = 0 order by id": {"3main", "3main", "2main"},
 			"select outcome || ' ' || ended from policy_ends order by outcome":      {"failed 1", "resolved 2"},
 			"select acted || ' ' || resolving || ' ' || came_back from policy_sums": {"3 1000 2"},
 			"select name from incidents where id = 2":                               {"A0"},

@@ -65,6 +65,9 @@ func Reports() Pool { return Pool{"report", 1, 30 * time.Second} }
 // Queries is the pool of PromQL, which has budgets besides.
 func Queries() Pool { return Pool{"query", 32, 10 * time.Second} }
 
+// Streams is the pool of answers that go on for long: of open pages, a few for each person.
+func Streams() Pool { return Pool{"stream", 1024, time.Second} }
+
 const (
 	defaultBody = 64 << 10
 	defaultTime = 30 * time.Second

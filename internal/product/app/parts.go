@@ -308,11 +308,15 @@ func (a *App) openPages(context.Context) error {
 	if err != nil {
 		return err
 	}
+	var quiet console.Quiet // nil, and no nil of another type, where there is no Alertmanager
+	if a.delivery != nil {
+		quiet = a.delivery
+	}
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
 		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson,
 		Metrics: a.asker, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
-		Signer: a.signer,
+		Signer: a.signer, Quiet: quiet,
 	})
 	return nil
 }
@@ -332,6 +336,7 @@ func (a *App) serve(ctx context.Context) error {
 		// of handshakes, in the form of all others
 		ErrorLog: slog.NewLogLogger(a.component("web").Handler(), slog.LevelWarn),
 	}
+	server.RegisterOnShutdown(a.console.Farewell)
 	ended := make(chan error, 1)
 	go func() { ended <- a.answer(server) }()
 	select {

@@ -37,6 +37,7 @@ func withTokens(t *testing.T, more string) (*App, http.Handler) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.close() })
+	a.console.Farewell() // a stream of events ends at once
 	return a, a.router()
 }
 
@@ -107,6 +108,13 @@ func TestMatrix(t *testing.T) {
 		"GET " + api + "/status":              "view operate approve admin",
 		"GET /api/v1/labels":                  "view operate approve admin",
 		"GET /api/v2/alerts":                  "view operate approve admin",
+		"GET /runs/1":                         "view operate approve admin",
+		"GET /events":                         "view operate approve admin",
+		"POST /runs/1/cancel":                 "operate approve admin",
+		"POST /runs/1/retry":                  "operate approve admin",
+		"POST /pause":                         "operate approve admin",
+		"POST /resume":                        "operate approve admin",
+		"POST /runs/1/answer":                 "approve admin",
 		"POST /webhook/alertmanager":          "deliver admin",
 		"POST /webhook/grafana":               "deliver admin",
 		"POST /api/v2/alerts":                 "deliver operate approve admin",

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
@@ -38,7 +39,7 @@ func NotificationLinks(base string, s *notify.Signer) func(n remediate.Notificat
 	base = strings.TrimSuffix(base, "/")
 	return func(n remediate.Notification, approve bool) string {
 		if !approve {
-			return fmt.Sprintf("%s%s/runs/%d", base, Prefix, n.Run)
+			return fmt.Sprintf("%s%s%d", base, page.RunPath, n.Run)
 		}
 		until := n.Until
 		if until.IsZero() {
@@ -163,7 +164,7 @@ func (c *Console) say(g *gin.Context, q *question) *verdict {
 			return &verdict{http.StatusForbidden, "bad", "Another person has to approve", err.Error()}
 		}
 		if err = c.stillAllowed(r.Context(), q.run); err == nil {
-			err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
+			err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, "", holds)
 		}
 		done = verdict{http.StatusOK, "good", "Approved",
 			fmt.Sprintf("Run %d acts as soon as all guards pass, if its plan has not changed by then. The approval "+
@@ -204,12 +205,12 @@ func (c *Console) show(g *gin.Context, q *question, v *verdict) {
 		title = v.title
 		g.Status(v.status)
 	}
-	page := Doctype(HTML(Lang("en"),
+	document := Doctype(HTML(Lang("en"),
 		Head(
 			Meta(Charset("utf-8")),
 			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
 			TitleEl(Text(title+" – upkeep")),
-			styleLink(),
+			page.Sheet(),
 		),
 		Body(Class("plain"),
 			Header(H1(Text(title)), Small(Text("upkeep "+c.Version))),
@@ -218,7 +219,7 @@ func (c *Console) show(g *gin.Context, q *question, v *verdict) {
 			Iff(q != nil && v == nil, func() Node { return q.form() }),
 		),
 	))
-	if err := render(g.Writer, page); err != nil {
+	if err := page.Render(g.Writer, document); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)
 	}
 }
@@ -236,8 +237,8 @@ func (q *question) describe() Node {
 				func(name string) Node { return fact(name, Code(Text(r.Subject[name]))) }),
 			Map(slices.Sorted(maps.Keys(r.Params)),
 				func(name string) Node { return fact(name, Code(Text(r.Params[name]))) }),
-			If(q.lowers != "", fact("now", Text(quantity(q.lowers, q.run.Before)+" ("+q.lowers+")"))),
-			If(r.Limit != nil, fact("limit", Text(quantity(q.lowers, r.Limit)))),
+			If(q.lowers != "", fact("now", Text(page.Quantity(q.lowers, q.run.Before)+" ("+q.lowers+")"))),
+			If(r.Limit != nil, fact("limit", Text(page.Quantity(q.lowers, r.Limit)))),
 		)),
 		H2(Text("What it would do")),
 		Ol(Map(q.run.Plan.Steps, func(s remediate.Step) Node {

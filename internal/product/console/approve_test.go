@@ -82,6 +82,8 @@ type fixture struct {
 	*fakeTable
 	store   *store.Store
 	journal *journal.Journal
+	inbox   *inbox.Inbox
+	console *console.Console
 	engine  *engine.Engine
 	signer  *notify.Signer
 	page    *httptest.Server
@@ -93,7 +95,7 @@ type fixture struct {
 
 func open(t *testing.T) *fixture { return openWith(t, false) }
 
-func openWith(t *testing.T, otherPerson bool) *fixture {
+func openWith(t *testing.T, otherPerson bool, change ...func(*console.Config)) *fixture {
 	t.Helper()
 	c := &fixture{fakeTable: &fakeTable{plan: "reindex"}}
 	var err error
@@ -120,10 +122,15 @@ func openWith(t *testing.T, otherPerson bool) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.page = httptest.NewServer(mount(console.Config{
+	config := console.Config{
 		Inbox: i, Journal: c.journal, Engine: c.engine, OtherPerson: otherPerson,
 		Signer: c.signer, Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil)),
-	}))
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	k, r := mounted(config)
+	c.inbox, c.console, c.page = i, k, httptest.NewServer(r)
 	t.Cleanup(c.page.Close)
 	slack := httptest.NewServer(http.HandlerFunc(c.post))
 	t.Cleanup(slack.Close)
@@ -452,7 +459,7 @@ func TestNotificationLinks(t *testing.T) {
 	c := open(t)
 	at := time.Now().Truncate(time.Second).UTC()
 	links := console.NotificationLinks("https://upkeep.example/", c.signer)
-	if got := links(remediate.Notification{Run: 7}, false); got != "https://upkeep.example"+console.Prefix+"/runs/7" {
+	if got := links(remediate.Notification{Run: 7}, false); got != "https://upkeep.example/runs/7" {
 		t.Errorf("the run's link: %s", got)
 	}
 	for until, want := range map[time.Time]time.Time{at.Add(time.Hour): at.Add(time.Hour), {}: at.Add(24 * time.Hour)} {

@@ -44,6 +44,7 @@ type Config struct {
 	Guard     *access.Guard            // of logins; nil: no logins
 	External  string                   // where people reach this upkeep
 	Names     func() Names             // what a pause can be about
+	Quiet     Quiet                    // says what is silenced; nil: no Alertmanager is asked
 	Signer    *notify.Signer           // of approval links; nil: no links
 	Limits    map[string]float64       // "action metric", or action → the limit of the rule that asks for it
 	Version   string
@@ -53,10 +54,14 @@ type Config struct {
 }
 
 // A Console answers people and commands.
-type Console struct{ Config }
+type Console struct {
+	Config
+	feed    feed
+	pending kept
+}
 
-// New returns a Console.
-func New(c Config) *Console { return &Console{c} }
+// New returns a Console. It starts nothing.
+func New(c Config) *Console { return &Console{Config: c, feed: newFeed()} }
 
 // An Ask is what a person asks for.
 type Ask struct {
@@ -163,8 +168,11 @@ func (c *Console) run(g *gin.Context) {
 		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
 		return
 	}
-	ctx := g.Request.Context()
-	var s RunDetails
+	s, err := c.details(g.Request.Context(), id)
+	c.answer(g, http.StatusOK, s, err)
+}
+
+func (c *Console) details(ctx context.Context, id int64) (s RunDetails, err error) {
 	if s.Run, err = c.Journal.Get(ctx, id); err == nil {
 		s.Entries, err = c.Journal.Entries(ctx, id)
 	}
@@ -174,7 +182,7 @@ func (c *Console) run(g *gin.Context) {
 		s.Incident = &e
 	}
 	s.Lowers = c.lowers(s.Run.Request)
-	c.answer(g, http.StatusOK, s, err)
+	return s, err
 }
 
 // A Line is one run in a list.
@@ -203,13 +211,16 @@ func (c *Console) lines(ctx context.Context, before int64, n int) ([]Line, error
 
 // lowers is the metric that a request is about; "" where no target takes its action any
 // more.
-func (c *Console) lowers(r remediate.Request) string {
+func (c *Console) lowers(r remediate.Request) string { return c.action(r).For(r).Lowers }
+
+// action is the action of a request, or an empty one where no target takes it any more.
+func (c *Console) action(r remediate.Request) remediate.Action {
 	for _, a := range c.Engine.Actions() {
 		if a.Name == r.Action {
-			return a.For(r).Lowers
+			return a
 		}
 	}
-	return ""
+	return remediate.Action{}
 }
 
 // part reads which part of a list is asked for: from which number on, and how many at most. An
@@ -250,23 +261,41 @@ func (c *Console) read(g *gin.Context, into any) bool {
 
 // answer writes a value, or what went wrong in its place.
 func (c *Console) answer(g *gin.Context, status int, value any, err error) {
-	refusal, refused := remediate.Refused(err)
-	known, hasStatus := errors.AsType[*statusError](err)
-	switch {
-	case err == nil:
+	if err == nil {
 		reply(g, status, value)
-	case refused:
-		reply(g, http.StatusUnprocessableEntity, object{"error": refusal.Detail, "reason": refusal.Reason})
-	case hasStatus:
-		reply(g, known.status, object{"error": known.text})
+		return
+	}
+	status, text := c.fault(g, err)
+	said := object{"error": text}
+	if refusal, refused := remediate.Refused(err); refused {
+		said["reason"] = refusal.Reason
+	}
+	reply(g, status, said)
+}
+
+// fault returns the status and the text of what went wrong, which is logged where it is a fault.
+func (c *Console) fault(g *gin.Context, err error) (status int, text string) {
+	if refusal, refused := remediate.Refused(err); refused {
+		return http.StatusUnprocessableEntity, refusal.Detail
+	}
+	if known, ok := errors.AsType[*statusError](err); ok {
+		return known.status, known.text
+	}
+	switch {
 	case errors.Is(err, journal.ErrNoRun):
-		reply(g, http.StatusNotFound, object{"error": err.Error()})
+		return http.StatusNotFound, err.Error()
 	case store.Away(err):
 		c.Logger.Warn("request needs the store", "path", g.Request.URL.Path, "err", err)
-		reply(g, http.StatusServiceUnavailable,
-			object{"error": "the store is unavailable at the moment, retry: " + err.Error()})
-	default:
-		c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
-		reply(g, http.StatusInternalServerError, object{"error": err.Error()})
+		return http.StatusServiceUnavailable, "the store is unavailable at the moment, retry: " + err.Error()
 	}
+	c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
+	return http.StatusInternalServerError, err.Error()
+}
+
+type object map[string]any
+
+func reply(g *gin.Context, status int, value any) {
+	g.Header("Content-Type", "application/json; charset=utf-8")
+	g.Status(status)
+	_ = json.NewEncoder(g.Writer).Encode(value) // who hung up needs no answer
 }

@@ -31,12 +31,17 @@ func tokens() []access.Token {
 
 // mount serves a console behind an entrance, as upkeep does.
 func mount(c console.Config) *gin.Engine {
+	_, r := mounted(c)
+	return r
+}
+
+func mounted(c console.Config) (*console.Console, *gin.Engine) {
 	c.Guard = access.New(access.Config{Tokens: tokens(), Logger: slog.New(slog.DiscardHandler),
 		Key: func() ([]byte, error) { return []byte("a key of sessions"), nil }})
 	k := console.New(c)
 	r := web.New(slog.New(slog.DiscardHandler))
 	(&web.Entrance{Guard: c.Guard, Login: k.AskLogin, Logger: slog.New(slog.DiscardHandler)}).Mount(r, k.Routes())
-	return r
+	return k, r
 }
 
 // asAdmin fetches a page with the token.

@@ -15,9 +15,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 )
 
-// LoginPath is where people log in.
-const LoginPath = "/login"
-
 // ProofPath is where a command asks for a Proof.
 const ProofPath = Prefix + "/proof"
 

@@ -89,7 +89,7 @@ func (c *Console) kept(ctx context.Context, p remediate.Pause) (remediate.Pause,
 
 func (c *Console) resume(g *gin.Context) {
 	scope := g.Query("scope")
-	was, err := c.Journal.EndPause(g.Request.Context(), scope, by(g, g.Query("by")))
+	was, err := c.Journal.EndPause(g.Request.Context(), scope, by(g, g.Query("by")), g.Query("why"))
 	if err == nil && !was {
 		err = c.unpaused(g.Request.Context(), scope)
 	}

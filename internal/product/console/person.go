@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,22 +74,24 @@ func stale(err error) error {
 }
 
 func (c *Console) approve(g *gin.Context) {
-	c.answered(g, false, func(ctx context.Context, id int64, a Answer) error {
-		run, err := c.Journal.Get(ctx, id)
-		if err != nil {
-			return err
-		}
-		if err := c.otherPerson(run, a.By); err != nil {
-			return err
-		}
-		if err := c.stillAllowed(ctx, run); err != nil {
-			return err
-		}
-		if a.Plan == "" {
-			a.Plan = run.Plan.Question()
-		}
-		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(run.Request.Terms.ApprovalTime()))
-	})
+	c.answered(g, false, c.approved)
+}
+
+// approved keeps an approval, unless another person has to give it or the configuration does not allow the
+// run any more.
+func (c *Console) approved(ctx context.Context, id int64, a Answer) error {
+	run, err := c.Journal.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := c.otherPerson(run, a.By); err != nil {
+		return err
+	}
+	if err := c.stillAllowed(ctx, run); err != nil {
+		return err
+	}
+	return c.Journal.Approve(ctx, id, cmp.Or(a.Plan, run.Plan.Question()), a.By, a.Why,
+		time.Now().Add(run.Request.Terms.ApprovalTime()))
 }
 
 // otherPerson refuses the approval of a run by who asked for it, where approvals.other_person

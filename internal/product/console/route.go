@@ -13,11 +13,28 @@ import (
 // waited for.
 const requestTime = time.Minute
 
-func page(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
+func html(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
 	r := web.Get(path, need, doc, handler)
 	r.Page = true
 	return r
 }
+
+// form is a route that a form of a page posts to.
+func form(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
+	r := web.Post(path, need, doc, handler)
+	r.Body, r.Time = maxForm, requestTime
+	return r
+}
+
+// stream is a route whose answer goes on.
+func stream(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
+	r := web.Get(path, need, doc, handler)
+	r.Pool, r.Time = web.Streams(), streamTime
+	return r
+}
+
+// streamTime is how long one goes on before the browser asks again, with the login of then.
+const streamTime = 10 * time.Minute
 
 func request(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
 	r := web.Post(Prefix+path, need, doc, handler)

@@ -2,23 +2,32 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
 )
 
 // Routes returns what the console serves.
 func (c *Console) Routes() []web.Route {
 	all := []web.Route{
-		page("/", access.View, "what fires, what runs, what the targets say", c.page),
-		page(strings.TrimSuffix(runbooks.Path, "/"), access.View, "the list of runbooks", c.runbookList),
-		page(runbooks.Path+":name", access.View, "one runbook", c.runbook),
-		bounded(page(ReportPath+":name", access.View, "the review of a month or a quarter, like 2026-10 or 2026-Q3",
+		html("/", access.View, "what fires, what is done about it, what to decide; after", c.nowPage),
+		html(page.RunsPath, access.View, "runs: state, action, policy, target, since, until, q, all, before",
+			c.runsPage),
+		html(page.RunPath+":id", access.View, "one run: plan, progress, effect, guards, journal", c.runPage),
+		stream(EventsPath, access.View, "says when something has happened, as server-sent events", c.events),
+		form(page.RunPath+":id/answer", access.Approve, "approve or reject the plan of a run", c.formAnswer),
+		form(page.RunPath+":id/cancel", access.Operate, "cancel a run", c.formCancel),
+		form(page.RunPath+":id/retry", access.Operate, "run once more what has ended", c.formRetry),
+		form("/pause", access.Operate, "pause", c.formPause),
+		form("/resume", access.Operate, "end a pause", c.formResume),
+		html(strings.TrimSuffix(runbooks.Path, "/"), access.View, "the list of runbooks", c.runbookList),
+		html(runbooks.Path+":name", access.View, "one runbook", c.runbook),
+		bounded(html(ReportPath+":name", access.View, "the review of a month or a quarter, like 2026-10 or 2026-Q3",
 			c.reportPage)),
-		{Methods: []string{http.MethodGet}, Path: stylePath, Open: true, Doc: "the style sheet of the pages",
-			Handler: style},
 
 		web.Get(Prefix+"/status", access.View, "what fires, waits and is paused; the collectors", c.status),
 		web.Get(Prefix+"/incidents", access.View, "open incidents, the oldest first; limit, after", c.incidents),
@@ -61,7 +70,7 @@ func (c *Console) Routes() []web.Route {
 			web.Route{Methods: []string{http.MethodPost}, Path: approvePath, Proof: signedLink, Page: true,
 				Body: maxForm, Doc: "approve or reject it", Handler: c.takeAnswer})
 	}
-	return append(all, c.loginRoutes()...)
+	return slices.Concat(all, files(), c.loginRoutes())
 }
 
 // signedLink is what the approval page asks for.

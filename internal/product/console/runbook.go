@@ -11,7 +11,7 @@ import (
 	. "maragu.dev/gomponents/html"
 
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -33,37 +33,19 @@ func (c *Console) runbook(g *gin.Context) {
 	c.plain(g, name, markdown(text))
 }
 
-// plain writes a page of text.
-func (c *Console) plain(g *gin.Context, title string, content ...Node) {
-	web.PageHeaders(g)
-	page := Doctype(HTML(Lang("en"),
-		Head(
-			Meta(Charset("utf-8")),
-			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
-			TitleEl(Text(title+" – upkeep")),
-			styleLink(),
-		),
-		Body(Class("plain"), Header(H1(Text(title)), Small(Text("upkeep "+c.Version)),
-			Nav(A(Href("/"), Text("upkeep")))), Group(content)),
-	))
-	if err := render(g.Writer, page); err != nil {
-		c.Logger.Debug("page not delivered", "err", err)
-	}
-}
-
 // runbookOf returns where the runbook of an alert is: here, or where its rule says, then with the host. Only
 // a web page is a link, and only of a host that looks like no other one.
-func runbookOf(e remediate.Incident) (at, host string) {
+func runbookOf(e remediate.Incident) page.Runbook {
 	if _, ok := runbooks.Read(e.Name()); ok {
-		return runbooks.Path + e.Name(), ""
+		return page.Runbook{At: runbooks.Path + e.Name()}
 	}
-	at = e.Alert.Annotations["runbook_url"]
+	at := e.Alert.Annotations["runbook_url"]
 	u, err := url.Parse(at)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.Host == "" ||
 		strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", ""
+		return page.Runbook{}
 	}
-	return at, u.Host
+	return page.Runbook{At: at, Host: u.Host}
 }
 
 // markdown shows what the runbooks are written in: paragraphs, lists, code, emphasis and

@@ -1,159 +1,20 @@
 package report_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/product/report"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
-
-// A browser is a Chromium that is driven over a pipe.
-type browser struct {
-	t       *testing.T
-	in      *os.File
-	out     *bufio.Reader
-	session string
-	last    int
-	events  []event
-}
-
-// An event is what the browser says by itself, or its answer to a command.
-type event struct {
-	ID     int
-	Method string
-	Params json.RawMessage
-	Result json.RawMessage
-	Error  *struct{ Message string }
-}
-
-func startBrowser(t *testing.T) *browser {
-	t.Helper()
-	dir := t.TempDir()
-	commands, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, answers, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "chromium", "--headless=new", "--no-sandbox", "--disable-gpu",
-		"--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--remote-debugging-pipe",
-		"--user-data-dir="+filepath.Join(dir, "profile"))
-	cmd.ExtraFiles = []*os.File{commands, answers}
-	cmd.Env = append(cmd.Environ(), "HOME="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v (the tests need Debian's packages; make test installs them)", err)
-	}
-	_, _ = commands.Close(), answers.Close()
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
-		_ = cmd.Wait()                                      // by that signal
-		_, _ = in.Close(), out.Close()
-	})
-	b := &browser{t: t, in: in, out: bufio.NewReader(out)}
-	var made struct{ TargetID, SessionID string }
-	b.do("Target.createTarget", map[string]any{"url": "about:blank"}, &made)
-	b.do("Target.attachToTarget", map[string]any{"targetId": made.TargetID, "flatten": true}, &made)
-	b.session = made.SessionID
-	for _, domain := range []string{"Page", "Network", "Runtime", "Log"} {
-		b.do(domain+".enable", nil, nil)
-	}
-	return b
-}
-
-// do sends a command and waits for its answer.
-func (b *browser) do(method string, params map[string]any, into any) {
-	b.t.Helper()
-	b.last++
-	if params == nil {
-		params = map[string]any{}
-	}
-	message := map[string]any{"id": b.last, "method": method, "params": params}
-	if b.session != "" {
-		message["sessionId"] = b.session
-	}
-	text, err := json.Marshal(message)
-	if err == nil {
-		_, err = b.in.Write(append(text, 0))
-	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	e := b.until(func(e event) bool { return e.ID == b.last })
-	if e.Error != nil {
-		b.t.Fatalf("%s: %s", method, e.Error.Message)
-	}
-	if into != nil {
-		if err := json.Unmarshal(e.Result, into); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-}
-
-// until reads events up to one, and keeps all.
-func (b *browser) until(is func(event) bool) event {
-	b.t.Helper()
-	for {
-		text, err := b.out.ReadBytes(0)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		var e event
-		if err := json.Unmarshal(bytes.TrimSuffix(text, []byte{0}), &e); err != nil {
-			b.t.Fatal(err)
-		}
-		b.events = append(b.events, e)
-		if is(e) {
-			return e
-		}
-	}
-}
-
-// open opens a page and returns what of it is not as it should be: messages of the console, and
-// requests for anything but the page.
-func (b *browser) open(url string) (wrong []string) {
-	b.t.Helper()
-	b.do("Page.navigate", map[string]any{"url": url}, nil)
-	if !slices.ContainsFunc(b.events, loaded) {
-		b.until(loaded)
-	}
-	for _, e := range b.events {
-		switch e.Method {
-		case "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded":
-			wrong = append(wrong, e.Method+" "+string(e.Params))
-		case "Network.requestWillBeSent":
-			var sent struct{ Request struct{ URL string } }
-			if err := json.Unmarshal(e.Params, &sent); err != nil || sent.Request.URL != url {
-				wrong = append(wrong, "request of "+sent.Request.URL)
-			}
-		}
-	}
-	return wrong
-}
-
-func loaded(e event) bool { return e.Method == "Page.loadEventFired" }
-
-// value evaluates an expression in the page.
-func (b *browser) value(expr string) string {
-	b.t.Helper()
-	var answer struct{ Result struct{ Value any } }
-	b.do("Runtime.evaluate", map[string]any{"expression": expr, "returnByValue": true}, &answer)
-	return fmt.Sprint(answer.Result.Value)
-}
 
 // A pdfPage is one page with the places of its words, in points.
 type pdfPage struct {
@@ -223,24 +84,25 @@ func TestChromiumOpensAndPrints(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b := startBrowser(t)
-	for _, wrong := range b.open("file://" + path) {
+	b := servertest.StartBrowser(t)
+	b.Open("file://" + path)
+	for _, wrong := range b.Wrong("file://" + path) {
 		t.Error(wrong)
 	}
-	if n := b.value("document.scripts.length + document.images.length + document.links.length"); n != "10" {
+	if n := b.Value("document.scripts.length + document.images.length + document.links.length"); n != "10" {
 		t.Errorf("%s scripts, images and links, want the ten links of the contents", n)
 	}
-	if color := b.value("getComputedStyle(document.querySelector('h2')).borderBottomWidth"); color != "2px" {
+	if color := b.Value("getComputedStyle(document.querySelector('h2')).borderBottomWidth"); color != "2px" {
 		t.Errorf("the style sheet does not apply: %s", color)
 	}
-	if n := b.value("document.querySelectorAll('svg').length"); n == "0" {
+	if n := b.Value("document.querySelectorAll('svg').length"); n == "0" {
 		t.Error("no chart")
 	}
-	if width := b.value("document.documentElement.scrollWidth <= innerWidth"); width != "true" {
+	if width := b.Value("document.documentElement.scrollWidth <= innerWidth"); width != "true" {
 		t.Error("the page is wider than the window")
 	}
 	var printed struct{ Data string }
-	b.do("Page.printToPDF", map[string]any{"preferCSSPageSize": true, "printBackground": true}, &printed)
+	b.Do("Page.printToPDF", map[string]any{"preferCSSPageSize": true, "printBackground": true}, &printed)
 	pdf, err := base64.StdEncoding.DecodeString(printed.Data)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"strings"
+
+	"github.com/ai-micro-service/upkeep/internal/product/page"
 )
 
 // A scope restricts metrics to what is chosen in the variables of a board: matchers of labels.
@@ -135,4 +137,4 @@ func console(title, path string) link {
 }
 
 // runPath is where the console serves a run.
-const runPath = "/api/upkeep/v1/runs/"
+const runPath = page.RunPath

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A desk is an upkeep with a PostgreSQL, and a person before its console.
+type desk struct {
+	site
+	conn    *pgx.Conn
+	browser *servertest.Browser
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{site: site{dir: t.TempDir(), address: freeAddress(t)}}
+	d.postgres, d.database = servertest.Database(t)
+	var prepare []string
+	for table, rows := range map[string]int{"approved": 500, "rejected": 500, "slow": 50000} {
+		prepare = append(prepare, "create table "+table+" (id int) with (autovacuum_enabled = off)",
+			fmt.Sprintf("insert into %s select generate_series(1, %d)", table, rows),
+			"delete from "+table+" where id % 2 = 0")
+	}
+	servertest.Exec(t, d.postgres, append(prepare, "select pg_stat_force_next_flush()")...)
+	write(t, filepath.Join(d.dir, "upkeep.yaml"), fmt.Sprintf(`data_dir: data
+web: {listen: %q}
+targets: {postgres: [{name: main, url: %q}]}
+embedded: {enabled: false}
+policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, mode: ask}]
+`, d.address, d.postgres))
+	spawn(t, d.dir, "upkeep", "serve", "--config", "upkeep.yaml")
+	d.awaitReady(t)
+	var err error
+	if d.conn, err = pgx.Connect(t.Context(), d.postgres); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.conn.Close(t.Context()) }) // the database is dropped anyway
+	d.browser = servertest.StartBrowser(t)
+	status, text := try(t, "POST", d.address, console.Prefix+"/logins", "{}", with("Authorization", "Bearer "+adminToken))
+	var link console.LoginLink
+	if err := json.Unmarshal([]byte(text), &link); err != nil || status != http.StatusOK {
+		t.Fatal(status, text)
+	}
+	d.browser.Open(link.URL)
+	d.browser.Click("main form button.good")
+	return d
+}
+
+// subject is a table as a label set.
+func (d *desk) subject(table string) map[string]string {
+	return map[string]string{"server": "main", "database": d.database, "schema": "public", "table": table}
+}
+
+// fires has the alert of a table delivered, and waits for the run that asks.
+func (d *desk) fires(t *testing.T, table string, run int64) {
+	t.Helper()
+	labels := d.subject(table)
+	labels["alertname"], labels["severity"] = "PostgresDeadRows", "warning"
+	text, err := json.Marshal(map[string]any{"version": "4", "alerts": []any{map[string]any{"status": "firing",
+		"startsAt": "2026-01-01T00:00:00Z", "labels": labels, "annotations": map[string]string{
+			"summary": "half of the rows of " + table + " are dead"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, said := try(t, "POST", d.address, "/webhook/alertmanager", string(text),
+		with("Authorization", "Bearer "+adminToken)); status != http.StatusOK {
+		t.Fatal(status, said)
+	}
+	d.awaits(t, run, remediate.AwaitingApproval)
+}
+
+// awaits waits until a run is in a state.
+func (d *desk) awaits(t *testing.T, run int64, state remediate.State) (details console.RunDetails) {
+	t.Helper()
+	servertest.Eventually(t, fmt.Sprintf("run %d is %s", run, state), func() error {
+		err := d.get(fmt.Sprint("/runs/", run), &details)
+		if err == nil && details.Run.State != state {
+			err = fmt.Errorf("it is %s: %s", details.Run.State, details.Run.Why)
+		}
+		return err
+	})
+	return details
+}
+
+// shows waits until the open page says something, without being loaded again.
+func (d *desk) shows(t *testing.T, selector, text string) {
+	t.Helper()
+	servertest.Eventually(t, "the page shows "+text, func() error {
+		if is := d.browser.Value(fmt.Sprintf("document.querySelector(%q)?.innerText", selector)); !strings.Contains(is, text) {
+			return fmt.Errorf("it shows %s", is)
+		}
+		return nil
+	})
+}
+
+// said reports whether the journal of a run has a note with a reason, by who has logged in.
+func said(details console.RunDetails, note remediate.Note, why string) bool {
+	for _, e := range details.Entries {
+		if e.Note == note && strings.HasPrefix(e.By, "token/") && strings.Contains(e.Why, why) {
+			return true
+		}
+	}
+	return false
+}
+
+// vacuumed returns how often a table was vacuumed.
+func (d *desk) vacuumed(t *testing.T, table string) (n int) {
+	t.Helper()
+	if err := d.conn.QueryRow(t.Context(), "select vacuum_count from pg_stat_all_tables where relname = $1",
+		table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A person approves a run with the mouse on the first page, rejects one with the keyboard and without
+// JavaScript, sees a VACUUM begin on the page that is open, cancels it, and retries it; each is carried out on
+// PostgreSQL and journalled with the reason.
+func TestConsoleClicked(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	b, home := d.browser, "http://"+d.address
+	d.fires(t, "approved", 1)
+	b.Open(home + "/")
+	for _, want := range []string{"policy dead rows", "run 1", "waits for a person who may approve"} {
+		d.shows(t, "#firing", want)
+	}
+	b.Fill("#why-1", "the table is small")
+	b.Click("#asks button[value=approve]")
+	if details := d.awaits(t, 1, remediate.Resolved); !said(details, remediate.NoteApproved, ": the table is small") {
+		t.Errorf("%+v", details.Entries)
+	}
+	servertest.Eventually(t, "the table is vacuumed", func() bool { return d.vacuumed(t, "approved") == 1 })
+	d.shows(t, "#sums", "0\nto approve")
+
+	d.fires(t, "rejected", 2)
+	b.Scripts(false)
+	b.Open(home + "/runs/2")
+	b.Fill("#why-2", "it is dropped tonight")
+	b.Press(true, "Tab", "Tab", "Enter")
+	if details := d.awaits(t, 2, remediate.Rejected); !said(details, remediate.NoteRejected, "it is dropped tonight") {
+		t.Errorf("%+v", details.Entries)
+	}
+	b.Scripts(true)
+
+	servertest.Exec(t, d.postgres, "alter database "+d.database+" set vacuum_cost_delay = '100ms'",
+		"alter database "+d.database+" set vacuum_cost_limit = 1")
+	if err := d.conn.QueryRow(t.Context(), "select 1").Scan(new(int)); err != nil {
+		t.Fatal(err)
+	}
+	b.Open(home + "/runs?state=active")
+	b.Value("window.kept = 'kept'")
+	ask, err := json.Marshal(console.Ask{Action: "postgres/vacuum", Subject: d.subject("slow"), Key: "by hand"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, text := try(t, "POST", d.address, console.Prefix+"/runs", string(ask), with("Authorization",
+		"Bearer "+adminToken)); status != http.StatusAccepted {
+		t.Fatal(status, text)
+	}
+	d.shows(t, "#runs", "allowed") // live
+	if b.Value("window.kept") != "kept" {
+		t.Error("the page was loaded again")
+	}
+	b.Open(home + "/runs/3")
+	d.shows(t, "#plan", "running")
+	b.Fill("#cancel-3", "it is too slow")
+	b.Click("#decide button")
+	details := d.awaits(t, 3, remediate.Cancelled)
+	if n := d.vacuumed(t, "slow"); !said(details, remediate.NoteCancel, "it is too slow") || n != 0 {
+		t.Errorf("vacuumed %d times, %+v", n, details.Entries)
+	}
+	servertest.Eventually(t, "no VACUUM runs", func() error {
+		var n int
+		err := d.conn.QueryRow(t.Context(), "select count(*) from pg_stat_progress_vacuum where datname = current_database()").
+			Scan(&n)
+		if err == nil && n > 0 {
+			err = fmt.Errorf("%d run", n)
+		}
+		return err
+	})
+
+	servertest.Exec(t, d.postgres, "alter database "+d.database+" reset vacuum_cost_delay",
+		"alter database "+d.database+" reset vacuum_cost_limit")
+	d.shows(t, "#again", "Retry")
+	b.Fill("#retry-3", "nothing else runs now")
+	b.Click("#again button")
+	if at := b.Value("location.pathname"); at != "/runs/4" {
+		t.Fatalf("the retry leads to %s: %s", at, b.Value("document.body.innerText"))
+	}
+	b.Value("window.kept = 'kept'")
+	d.awaits(t, 4, remediate.Resolved)
+	d.shows(t, "#head [role=status]", "resolved") // live
+	servertest.Eventually(t, "the table is vacuumed", func() bool { return d.vacuumed(t, "slow") == 1 })
+	if b.Value("window.kept") != "kept" {
+		t.Error("the page was loaded again")
+	}
+	for _, wrong := range b.Wrong(home) {
+		if !strings.Contains(wrong, "about:blank") {
+			t.Error(wrong)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package console
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// askTime is how long the store or Prometheus may take for a page.
+const askTime = 2 * time.Second
+
+// Quiet says which alerts are silenced or muted: see inbox.Delivery.
+type Quiet interface {
+	Quiet(ctx context.Context, all []remediate.Incident) (map[int64]string, error)
+}
+
+// A feed passes what has happened to open pages. It asks the store while someone listens.
+type feed struct {
+	mu      sync.Mutex
+	edition string // changes when something happens
+	heard   map[chan string]struct{}
+	stop    context.CancelFunc // of who asks
+	over    chan struct{}      // closed at the end
+}
+
+func newFeed() feed { return feed{heard: make(map[chan string]struct{}), over: make(chan struct{})} }
+
+func (f *feed) current() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.edition
+}
+
+// A pending is what Prometheus says of alerts that may fire soon.
+type pending struct {
+	alerts []page.Pending
+	count  int64
+	err    error
+}
+
+// A kept is what was read a moment ago: many open pages read it once.
+type kept struct {
+	mu   sync.Mutex
+	at   time.Time
+	last pending
+}
+
+// keptFor is how long it is believed.
+const keptFor = 5 * time.Second
+
+func (k *kept) get(read func() pending) pending {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.at) > keptFor {
+		k.last, k.at = read(), time.Now()
+	}
+	return k.last
+}

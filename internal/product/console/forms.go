@@ -1,0 +1,150 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// filled reads a form of a page: who sends it, and the reason that every change needs.
+func (c *Console) filled(g *gin.Context) (form url.Values, a Answer, ok bool) {
+	if err := g.Request.ParseForm(); err != nil {
+		c.fail(g, badRequest("the form could not be read: "+err.Error()), "/")
+		return nil, a, false
+	}
+	form = g.Request.PostForm
+	a = Answer{By: by(g, ""), Why: line(form.Get("why"), page.ReasonLimit), Plan: form.Get("plan")}
+	if a.Why == "" {
+		c.fail(g, badRequest("Give a reason: it is recorded in the journal."), local(g.Request.Referer()))
+		return form, a, false
+	}
+	return form, a, true
+}
+
+// onRun lets a form act on a run, and leads to its page or back.
+func (c *Console) onRun(g *gin.Context, act func(ctx context.Context, id int64, form url.Values, a Answer) error) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.fail(g, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))), page.RunsPath)
+		return
+	}
+	form, a, ok := c.filled(g)
+	if !ok {
+		return
+	}
+	own := page.RunPath + strconv.FormatInt(id, 10)
+	if err := act(g.Request.Context(), id, form, a); err != nil {
+		c.fail(g, stale(err), own)
+		return
+	}
+	c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
+	c.Engine.Wake()
+	if next := form.Get("next"); next != "" {
+		own = local(next)
+	}
+	g.Redirect(http.StatusSeeOther, own)
+}
+
+func (c *Console) formAnswer(g *gin.Context) {
+	c.onRun(g, func(ctx context.Context, id int64, form url.Values, a Answer) error {
+		switch form.Get("answer") {
+		case "approve":
+			if a.Plan == "" {
+				return badRequest("the form does not say which plan was seen")
+			}
+			return c.approved(ctx, id, a)
+		case "reject":
+			return c.Journal.Reject(ctx, id, a.Plan, a.By, a.Why)
+		}
+		return badRequest("press one of the buttons: nothing was answered")
+	})
+}
+
+func (c *Console) formCancel(g *gin.Context) {
+	c.onRun(g, func(ctx context.Context, id int64, _ url.Values, a Answer) error {
+		if err := c.Journal.Cancel(ctx, id, a.By, a.Why); err != nil {
+			return err
+		}
+		c.Engine.Wake()
+		_, err := c.stopped(ctx, id)
+		return err
+	})
+}
+
+func (c *Console) formRetry(g *gin.Context) {
+	c.onRun(g, func(ctx context.Context, id int64, form url.Values, a Answer) error {
+		run, err := c.Journal.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		if run.State == remediate.Observed {
+			return badRequest("an observed run is not run once more: its policy only observes")
+		}
+		if run.Request.Mode == remediate.Ask && !may(g).Approve { // a rejection is not for others to undo
+			return &statusError{http.StatusForbidden, fmt.Sprintf("run %d needed approval: to run it once more needs "+
+				"the role approve", id)}
+		}
+		made, err := c.Engine.Retry(ctx, run, a.By, a.Why)
+		form.Set("next", page.RunPath+strconv.FormatInt(made.ID, 10))
+		return err
+	})
+}
+
+func (c *Console) formPause(g *gin.Context) {
+	form, a, ok := c.filled(g)
+	if !ok {
+		return
+	}
+	p := remediate.Pause{Scope: strings.TrimSpace(form.Get("scope")), Reason: a.Why, By: a.By}
+	if hours := form.Get("hours"); hours != "" {
+		n, err := strconv.ParseFloat(hours, 64)
+		if err != nil || !(n > 0 && n <= 24*366) {
+			c.fail(g, badRequest(fmt.Sprintf("hours %q: want a number", hours)), "/")
+			return
+		}
+		p.Until = time.Now().Add(time.Duration(n * float64(time.Hour)))
+	}
+	err := journal.CheckPause(p)
+	if err == nil {
+		err = c.check(p.Scope)
+	}
+	if err != nil {
+		c.fail(g, badRequest(err.Error()), "/")
+		return
+	}
+	if err := c.Journal.SetPause(g.Request.Context(), p); err != nil {
+		c.fail(g, err, "/")
+		return
+	}
+	c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
+	g.Redirect(http.StatusSeeOther, "/#pauses")
+}
+
+func (c *Console) formResume(g *gin.Context) {
+	form, a, ok := c.filled(g)
+	if !ok {
+		return
+	}
+	scope := form.Get("scope")
+	was, err := c.Journal.EndPause(g.Request.Context(), scope, a.By, a.Why)
+	if err == nil && !was {
+		err = c.unpaused(g.Request.Context(), scope)
+	}
+	if err != nil {
+		c.fail(g, err, "/")
+		return
+	}
+	c.Logger.Info("resumed", "scope", scope)
+	c.Engine.Wake()
+	g.Redirect(http.StatusSeeOther, "/")
+}
