@@ -24,7 +24,7 @@ import (
 
 const (
 	// firingShown is how many incidents a part of the page has.
-	firingShown = 25
+	firingShown = 15
 
 	// pendingShown is how many alerts are shown that may fire soon.
 	pendingShown = 8

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/grafana/regexp"
@@ -117,10 +119,13 @@ func (m *prom) newRules(c Config, engine *promql.Engine, notify rules.NotifyFunc
 		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: c.ResendDelay,
 		Parser: promqlParser(),
 	})
-	if err := CheckRules(c.Rules, c.RuleFiles); err != nil {
+	err := m.load(c.Rules, c.RuleFiles)
+	if err == nil || noRoom(err) {
 		return err
 	}
-	return m.load(c.Rules, c.RuleFiles)
+	// The manager only says that it could not. What is wrong, and in which line, takes as long to
+	// find out as to load, so it is asked afterwards.
+	return cmp.Or(CheckRules(c.Rules, c.RuleFiles), err)
 }
 
 // openStorage opens the storage of the samples and that of the daily values.
@@ -216,9 +221,15 @@ func (m *prom) budgeted(b Budget) *budgeted {
 		places: make(chan struct{}, l.atOnce+l.waiting), turns: make(chan struct{}, l.atOnce)}
 }
 
-// newAPI returns the stock API. What would change the storage or reach other
-// servers is off.
+// newAPI returns the stock API. It is made at the first request: there is one for each budget,
+// and each describes itself in OpenAPI first, which takes longer than to open the storage.
 func (m *prom) newAPI(engine promql.QueryEngine, registerer prometheus.Registerer) http.Handler {
+	stock := sync.OnceValue(func() http.Handler { return m.stock(engine, registerer) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { stock().ServeHTTP(w, r) })
+}
+
+// stock makes the stock API. What would change the storage or reach other servers is off.
+func (m *prom) stock(engine promql.QueryEngine, registerer prometheus.Registerer) http.Handler {
 	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch,
 		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
 	api := apiv1.NewAPI(

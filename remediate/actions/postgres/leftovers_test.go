@@ -122,7 +122,7 @@ func TestReindexTellsLeftoversApart(t *testing.T) {
 	release, ended := broken(t, c, noting(t, c, file), plan.Steps[0], c.qTable, func(context.CancelCauseFunc) {
 		seen(t, file)
 		c.number(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like "+
-			"'upkeep postgres/reindex fence%'")
+			"'upkeep postgres/reindex fence%' and datname = current_database()")
 	})
 	if err := <-ended; err == nil {
 		t.Fatal("it was broken off, and says nothing")

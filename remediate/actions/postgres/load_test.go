@@ -436,7 +436,7 @@ func (l *load) end(tb testing.TB) outcome {
 	l.looking.Wait()
 	c := &fixture{url: l.url}
 	open := c.number(tb, "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = "+
-		"'pgbench'")
+		"'pgbench' and datname = current_database()")
 	if err := l.pgbench.Wait(); err != nil {
 		if _, ended := errors.AsType[*command.ExitError](err); !ended {
 			tb.Errorf("pgbench: %v", err)
