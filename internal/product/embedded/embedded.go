@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -50,12 +48,6 @@ func New(c Config) (*Embedded, error) {
 		return nil, err
 	}
 	return e, nil
-}
-
-// noRoom reports whether the disk is full or takes no writes.
-func noRoom(err error) bool {
-	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO},
-		func(e error) bool { return errors.Is(err, e) })
 }
 
 func (e *Embedded) open(registerer prometheus.Registerer) error {
