@@ -19,12 +19,13 @@ type ledger struct {
 	all     int64            // how many in all; -1 where it was not read
 	changes map[string]int64
 	rated   map[string]int64 // changes by what rated returns
+	severe  map[string]int64 // changes by severity
 	change  int64            // of all
 }
 
 func (i *Inbox) newLedger(tx *store.Tx) *ledger {
 	return &ledger{tx: tx, limits: i.config.Limits, all: -1, loaded: make(map[string]int64),
-		changes: make(map[string]int64), rated: make(map[string]int64)}
+		changes: make(map[string]int64), rated: make(map[string]int64), severe: make(map[string]int64)}
 }
 
 // room returns "" where one more incident of an alert may open, or which limit is reached.
@@ -71,6 +72,7 @@ func (l *ledger) load(name string) (err error) {
 func (l *ledger) add(a remediate.Alert, n int64) {
 	l.changes[a.Labels["alertname"]] += n
 	l.rated[rated(a.Labels)] += n
+	l.severe[fmt.Sprint(int(remediate.SeverityOf(a.Labels["severity"])))] += n
 	l.change += n
 }
 
@@ -85,7 +87,7 @@ func (l *ledger) write() error {
 	for _, of := range []struct {
 		scope   string
 		changes map[string]int64
-	}{{"alert", l.changes}, {"rated", l.rated}} {
+	}{{"alert", l.changes}, {"rated", l.rated}, {"severity", l.severe}} {
 		if err := l.keepEach(of.scope, of.changes); err != nil {
 			return err
 		}

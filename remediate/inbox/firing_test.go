@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -59,7 +60,16 @@ func TestFiring(t *testing.T) {
 	for _, e := range open {
 		want[inbox.Rated{Server: e.Alert.Labels["server"], Severity: e.Severity()}]++
 	}
-	rated, err := d.ByServer(t.Context())
+	servers, severe := []string{"no such"}, make(map[remediate.Severity]int64)
+	for r, n := range want {
+		servers = append(servers, r.Server)
+		severe[r.Severity] += n
+	}
+	slices.Sort(servers)
+	if got, err := d.BySeverity(t.Context()); err != nil || !maps.Equal(got, severe) {
+		t.Errorf("%v, %v, want %v", got, err, severe)
+	}
+	rated, err := d.ByServer(t.Context(), slices.Compact(servers))
 	if err != nil || len(rated) != len(want) {
 		t.Errorf("%v, %v, want %v", rated, err, want)
 	}

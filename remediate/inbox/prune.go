@@ -57,7 +57,8 @@ func recount(tx *store.Tx) error {
 		"0) from incident_counts where scope = 'all') or (select count(*) from incidents where closed = 0) <> " +
 		"(select coalesce(sum(opened), 0) from incident_counts where scope = 'alert') or (select count(*) from " +
 		"incidents where closed = 0) <> (select coalesce(sum(opened), 0) from incident_counts where scope = " +
-		"'rated')").Scan(&wrong); err != nil {
+		"'rated') or (select count(*) from incidents where closed = 0) <> (select coalesce(sum(opened), 0) from " +
+		"incident_counts where scope = 'severity')").Scan(&wrong); err != nil {
 		return err
 	}
 	if !wrong {
@@ -69,6 +70,8 @@ func recount(tx *store.Tx) error {
 			"closed = 0 group by name",
 		"insert into incident_counts (scope, name, opened) select 'rated', severity || '/' || server, count(*) from " +
 			"incidents where closed = 0 group by severity, server",
+		"insert into incident_counts (scope, name, opened) select 'severity', severity || '', count(*) from " +
+			"incidents where closed = 0 group by severity",
 		"insert into incident_counts (scope, name, opened) select 'all', '', count(*) from incidents where closed = 0",
 	} {
 		if _, err := tx.Exec(query); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,31 +56,69 @@ func (i *Inbox) Firing(ctx context.Context, after Place, n int) (all []remediate
 
 // Rated are the open incidents of a server with a severity.
 type Rated struct {
-	Server   string // "" where the alert has no such label
+	Server   string
 	Severity remediate.Severity
 	Open     int64
 }
 
-// ByServer counts the open incidents of each server and severity.
-func (i *Inbox) ByServer(ctx context.Context) (all []Rated, err error) {
-	rows, err := i.store.Query(ctx, "select name, opened from incident_counts where scope = 'rated' order by name")
-	if err != nil {
-		return nil, fmt.Errorf("incidents of servers: %w", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var name string
-		var r Rated
-		if err := rows.Scan(&name, &r.Open); err != nil {
-			return nil, err
+// serversAtOnce is how many servers one query is about: one text, which is prepared once.
+const serversAtOnce = 16
+
+// ByServer counts the open incidents of servers by severity. Alerts may name any number of others.
+func (i *Inbox) ByServer(ctx context.Context, servers []string) (all []Rated, err error) {
+	severities := remediate.Severities()
+	for some := range slices.Chunk(servers, serversAtOnce) {
+		var names []any
+		for n := range serversAtOnce {
+			for _, severity := range severities {
+				names = append(names, fmt.Sprintf("%d/%s", severity, some[min(n, len(some)-1)]))
+			}
 		}
-		severity, server, _ := strings.Cut(name, "/")
-		n, err := strconv.Atoi(severity)
+		counts, err := i.counts(ctx, "scope = 'rated' and name in (?"+strings.Repeat(", ?", len(names)-1)+")", names...)
 		if err != nil {
 			return nil, fmt.Errorf("incidents of servers: %w", err)
 		}
-		r.Server, r.Severity = server, remediate.Severity(n)
-		all = append(all, r)
+		for _, server := range some {
+			for _, severity := range severities {
+				if open := counts[fmt.Sprintf("%d/%s", severity, server)]; open > 0 {
+					all = append(all, Rated{server, severity, open})
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// BySeverity counts the open incidents.
+func (i *Inbox) BySeverity(ctx context.Context) (map[remediate.Severity]int64, error) {
+	counts, err := i.counts(ctx, "scope = 'severity'")
+	if err != nil {
+		return nil, fmt.Errorf("incidents by severity: %w", err)
+	}
+	all := make(map[remediate.Severity]int64)
+	for _, severity := range remediate.Severities() {
+		if open := counts[fmt.Sprint(int(severity))]; open > 0 {
+			all[severity] = open
+		}
+	}
+	return all, nil
+}
+
+// counts reads counts of open incidents by their names.
+func (i *Inbox) counts(ctx context.Context, which string, args ...any) (all map[string]int64, err error) {
+	rows, err := i.store.Query(ctx, "select name, opened from incident_counts where "+which, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	all = make(map[string]int64)
+	for rows.Next() {
+		var name string
+		var open int64
+		if err := rows.Scan(&name, &open); err != nil {
+			return nil, err
+		}
+		all[name] = open
 	}
 	return all, rows.Err()
 }

@@ -110,6 +110,10 @@ func placeIncidents(tx *Tx) error {
 	}
 	_, err = tx.Exec("insert into incident_counts (scope, name, opened) select 'rated', severity || '/' || server, " +
 		"count(*) from incidents where closed = 0 group by severity, server")
+	if err == nil {
+		_, err = tx.Exec("insert into incident_counts (scope, name, opened) select 'severity', severity || '', " +
+			"count(*) from incidents where closed = 0 group by severity")
+	}
 	return err
 }
 

@@ -77,7 +77,7 @@ func TestCountsOfFormerStore(t *testing.T) {
 		s := open(t, o)
 		for query, want := range map[string][]string{
 			"select scope || ' ' || name || ' ' || opened from incident_counts order by scope, name": {"alert A0 2",
-				"alert A1 1", "all  3", "rated 2/main 1", "rated 3/main 2"},
+				"alert A1 1", "all  3", "rated 2/main 1", "rated 3/main 2", "severity 2 1", "severity 3 2"},
 			"select severity || server from incidents where closed = 0 order by id": {"3main", "3main", "2main"},
 			"select outcome || ' ' || ended from policy_ends order by outcome":      {"failed 1", "resolved 2"},
 			"select acted || ' ' || resolving || ' ' || came_back from policy_sums": {"3 1000 2"},

@@ -93,13 +93,9 @@ func place(text string) (p inbox.Place, err error) {
 
 // present reads what goes on. What is not in the store may be missing, and is said to be.
 func (c *Console) present(ctx context.Context, after inbox.Place) (n page.Now, err error) {
-	n = page.Now{At: time.Now(), First: after.ID == 0, Open: make(map[remediate.Severity]int64)}
-	rated, err := c.Inbox.ByServer(ctx)
-	if err != nil {
+	n = page.Now{At: time.Now(), First: after.ID == 0}
+	if n.Open, err = c.Inbox.BySeverity(ctx); err != nil {
 		return n, err
-	}
-	for _, r := range rated {
-		n.Open[r.Severity] += r.Open
 	}
 	if err := c.firing(ctx, &n, after); err != nil {
 		return n, err
@@ -111,6 +107,10 @@ func (c *Console) present(ctx context.Context, after inbox.Place) (n page.Now, e
 	var all []scrape.Status
 	if c.Scraper != nil {
 		all = c.Scraper.Status()
+	}
+	rated, err := c.Inbox.ByServer(ctx, servers(all))
+	if err != nil {
+		return n, err
 	}
 	n.Targets = targets(all, rated)
 	n.Problems = append(n.Problems, problems(all)...)
@@ -259,6 +259,15 @@ func readPending(ctx context.Context, p report.Prometheus) (k pending) {
 		k.alerts = append(k.alerts, page.Pending{Labels: s.Labels, Since: time.Unix(int64(s.Value), 0)})
 	}
 	return k
+}
+
+// servers names the targets.
+func servers(all []scrape.Status) (names []string) {
+	for _, s := range all {
+		names = append(names, s.Server)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // targets are the targets with their state.
