@@ -73,7 +73,8 @@ func (j *Journal) marksNow(q querier, keep bool) (*marks, error) {
 	kept := j.marks.Load()
 	m := &marks{policies: make(map[string]policyMark), pauses: make(map[string]pauseMark)}
 	if kept != nil {
-		m.read, m.policies, m.pauses = kept.read, maps.Clone(kept.policies), maps.Clone(kept.pauses)
+		m.read, m.oldest = kept.read, kept.oldest
+		m.policies, m.pauses = maps.Clone(kept.policies), maps.Clone(kept.pauses)
 	}
 	if err := m.follow(q); err != nil {
 		return nil, fmt.Errorf("entries of pauses and policies: %w", err)
@@ -113,11 +114,20 @@ func (m *marks) follow(q querier) error {
 	if err != nil {
 		return err
 	}
-	if read < m.read { // another store
+	first, err := numberOf(q, "select min(seq) from entries")
+	if err != nil {
+		return err
+	}
+	if read < m.read || first > m.read+1 { // another store, or retention has deleted what was not read
 		*m = marks{policies: make(map[string]policyMark), pauses: make(map[string]pauseMark)}
 	}
-	if m.oldest, err = oldest(q); err != nil || read == m.read {
-		return err
+	if m.read == 0 { // of what is deleted later is known what it said
+		if m.oldest, err = oldest(q); err != nil {
+			return err
+		}
+	}
+	if read == m.read {
+		return nil
 	}
 	rows, err := q("select entry from entries where seq > ? and seq <= ? and "+marking()+" order by seq", m.read, read)
 	if err != nil {
