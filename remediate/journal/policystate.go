@@ -110,11 +110,7 @@ func marking() string {
 
 // follow reads what was written since the last time: everything at first.
 func (m *marks) follow(q querier) error {
-	read, err := numberOf(q, "select max(seq) from entries")
-	if err != nil {
-		return err
-	}
-	first, err := numberOf(q, "select min(seq) from entries")
+	first, read, err := extent(q)
 	if err != nil {
 		return err
 	}
@@ -150,6 +146,22 @@ func (m *marks) follow(q querier) error {
 	}
 	m.read = read
 	return nil
+}
+
+// extent returns the numbers of the first and the last entry, 0 where there is none. Either is found
+// in the index; both in one select would read all.
+func extent(q querier) (first, last int64, err error) {
+	rows, err := q("select coalesce((select min(seq) from entries), 0), coalesce((select max(seq) from entries), 0)")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := rows.Scan(&first, &last); err != nil {
+			return 0, 0, err
+		}
+	}
+	return first, last, rows.Err()
 }
 
 func oldest(q querier) (at time.Time, err error) {
