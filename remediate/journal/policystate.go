@@ -148,7 +148,7 @@ func (m *marks) follow(q querier) error {
 	return nil
 }
 
-// extent returns the numbers of the first and the last entry, 0 where there is none. Either is found
+// extent returns the numbers of the first and the last entry, 0 in an empty journal. Either is found
 // in the index; both in one select would read all.
 func extent(q querier) (first, last int64, err error) {
 	rows, err := q("select coalesce((select min(seq) from entries), 0), coalesce((select max(seq) from entries), 0)")
