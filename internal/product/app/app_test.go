@@ -356,6 +356,9 @@ func TestPage(t *testing.T) {
 			t.Errorf("no %s on the page:\n%s", want, page)
 		}
 	}
+	if n := strings.Count(page, "<script"); n != 1 || !strings.Contains(page, `<script src="/static/upkeep.js?`) {
+		t.Errorf("%d scripts on the page, want ours alone:\n%s", n, page)
+	}
 	for _, never := range []string{"<script>", "<b>move"} {
 		if strings.Contains(page, never) {
 			t.Errorf("%s is on the page as markup", never)
