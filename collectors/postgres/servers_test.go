@@ -202,10 +202,19 @@ func TestStandby(t *testing.T) {
 			t.Fatalf("the standby never catches up:\n%s", text)
 		}
 	}
-	text = collectortest.Answer(t, postgres.Replication(replica))
+	// a primary logs on its own as well, so that a standby may be behind at any
+	// moment, and says for how long only once it has replayed a commit
+	for end := time.Now().Add(2 * time.Minute); ; {
+		text = collectortest.Answer(t, postgres.Replication(replica))
+		if strings.Contains(text, `upkeep_postgres_replay_lag_seconds{server="s"} 0`+"\n") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the standby says:\n%s", text)
+		}
+	}
 	if value(t, text, "upkeep_postgres_in_recovery{") != 1 ||
-		value(t, text, "upkeep_postgres_receiver_streaming{") != 1 ||
-		value(t, text, "upkeep_postgres_replay_lag_seconds{") > 10 {
+		value(t, text, "upkeep_postgres_receiver_streaming{") != 1 {
 		t.Errorf("the standby says:\n%s", text)
 	}
 	for _, c := range every(replica) {
