@@ -17,6 +17,8 @@ type Action struct {
 	Lowers string // the metric that falls when it helps; a collector declares it
 	Risk   Risk
 
+	Effects Effects // on the target and those who work there
+
 	// LowersBy names the metric that falls in the place of Lowers where a parameter
 	// has a value, by "name=value".
 	LowersBy map[string]string
@@ -56,6 +58,16 @@ type Action struct {
 	Cancel Cancel
 
 	Executor
+}
+
+// Effects says what a run costs the target, for people who decide whether it may run. No text is empty; – is
+// what the kind of target does not have.
+type Effects struct {
+	Lock   string // that it holds
+	Blocks string // who waits for it
+	WAL    string // what it adds to the write-ahead log
+	Disk   string // what it needs or frees there
+	Undo   string // how it is taken back
 }
 
 // Cancel says whether a statement under way may be cancelled.

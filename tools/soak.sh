@@ -40,6 +40,7 @@ soak log-writer "" "8 cuts" "$go" test -count 1 -v -timeout 1h -run 'TestPruneLo
 soak store-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestFolderKilled|TestBucketKilled' ./remediate/actions/postgres -filekills 100
 soak present-rules "" "all cells" "$go" test -count 1 -v -timeout 40m -run TestPresentRules ./cmd/upkeep -soakrules
 soak sim "1 to 100000" 100000 "$go" test -count 1 -v -timeout 24h -run TestSimulation ./remediate/engine -seeds 100000 -seed 1
+soak alerts "" "10,000 alerts on 500 targets" "$go" test -count 1 -v -timeout 1h -run 'TestThousandsOfAlerts$' ./remediate/engine -damaged 20
 soak outages "1" 300 "$go" test -count 1 -v -timeout 2h -run 'TestOutages$' ./cmd/upkeep -outages 300 -outages.seed 1 -outages.longest 60s
 soak together "" 100 "$go" test -count 1 -v -timeout 2h -run 'TestKilledWithItsTarget$' ./cmd/upkeep -together 100
 soak action-moments "" "40 of each action" env UPKEEP_ACTIONTEST_MOMENTS=40 "$go" test -count 1 -v -timeout 24h ./remediate/actions/...

@@ -287,5 +287,10 @@ func TestUnitsHaveNamesAndTexts(t *testing.T) {
 	}
 	for _, a := range catalog.EveryAction() {
 		check(a.Name, "action", a.Doc)
+		for _, text := range []string{a.Effects.Lock, a.Effects.Blocks, a.Effects.WAL, a.Effects.Disk, a.Effects.Undo} {
+			if text == "" {
+				t.Errorf("action %s does not say all of its effects: %+v", a.Name, a.Effects)
+			}
+		}
 	}
 }

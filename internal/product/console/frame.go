@@ -10,7 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
 
-	"github.com/ai-micro-service/upkeep/docs/runbooks"
+	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
@@ -42,7 +42,7 @@ func (c *Console) frame(g *gin.Context, title, path string) page.Frame {
 	if in {
 		f.Identity = id.String() + " (" + id.Role.String() + ")"
 		f.Links = []page.Entry{{Name: "Now", Path: "/"}, {Name: "Runs", Path: page.RunsPath},
-			{Name: "Runbooks", Path: strings.TrimSuffix(runbooks.Path, "/")}}
+			{Name: "Manual", Path: strings.TrimSuffix(docs.Path, "/")}}
 	}
 	return f
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
@@ -26,6 +27,8 @@ func (c *Console) Routes() []web.Route {
 		form("/resume", access.Operate, "end a pause", c.formResume),
 		html(strings.TrimSuffix(runbooks.Path, "/"), access.View, "the list of runbooks", c.runbookList),
 		html(runbooks.Path+":name", access.View, "one runbook", c.runbook),
+		html(strings.TrimSuffix(docs.Path, "/"), access.View, "the list of the pages of the manual", c.docList),
+		html(docs.Path+":name", access.View, "one of them", c.doc),
 		bounded(html(ReportPath+":name", access.View, "the review of a month or a quarter, like 2026-10 or 2026-Q3",
 			c.reportPage)),
 

@@ -3,14 +3,15 @@ package console
 import (
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
 	. "maragu.dev/gomponents/html"
 
+	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
+	"github.com/ai-micro-service/upkeep/internal/product/document"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
@@ -30,7 +31,7 @@ func (c *Console) runbook(g *gin.Context) {
 			A(Href(strings.TrimSuffix(runbooks.Path, "/")), Text("All runbooks"))))
 		return
 	}
-	c.plain(g, name, markdown(text))
+	c.document(g, name, text, func(to string) string { return docs.Link("runbooks/"+name, to) })
 }
 
 // runbookOf returns where the runbook of an alert is: here, or where its rule says, then with the host. Only
@@ -48,93 +49,33 @@ func runbookOf(e remediate.Incident) page.Runbook {
 	return page.Runbook{At: at, Host: u.Host}
 }
 
-// markdown shows what the runbooks are written in: paragraphs, lists, code, emphasis and
-// links. Everything else is text.
-func markdown(text string) Node {
-	var all []Node
-	var lines []string // of the paragraph or list that is read
-	list := false
-	flush := func() {
-		if len(lines) == 0 {
-			return
-		}
-		if list {
-			all = append(all, Ul(Map(lines, func(item string) Node { return Li(inline(item)) })))
-		} else {
-			all = append(all, P(inline(strings.Join(lines, " "))))
-		}
-		lines, list = nil, false
+// docList lists the pages of the manual.
+func (c *Console) docList(g *gin.Context) {
+	list := func(names []string) Node {
+		return Ul(Map(names, func(name string) Node { return Li(A(Href(docs.Path+name), Text(docs.Title(name)))) }))
 	}
-	rest := strings.Split(strings.TrimSpace(text), "\n")
-	for i := 0; i < len(rest); i++ {
-		line := rest[i]
-		item, isItem := strings.CutPrefix(line, "- ")
-		switch {
-		case strings.HasPrefix(line, "```"):
-			flush()
-			var code []string
-			for i++; i < len(rest) && !strings.HasPrefix(rest[i], "```"); i++ {
-				code = append(code, rest[i])
-			}
-			all = append(all, Pre(Code(Text(strings.Join(code, "\n")))))
-		case strings.HasPrefix(line, "# "): // the title of the page
-			flush()
-		case strings.HasPrefix(line, "#"):
-			flush()
-			all = append(all, H2(inline(strings.TrimSpace(strings.TrimLeft(line, "#")))))
-		case strings.TrimSpace(line) == "":
-			flush()
-		case isItem:
-			if !list {
-				flush()
-			}
-			list = true
-			lines = append(lines, item)
-		case list: // an item goes on
-			lines[len(lines)-1] += " " + strings.TrimSpace(line)
-		default:
-			lines = append(lines, strings.TrimSpace(line))
-		}
-	}
-	flush()
-	return Group(all)
+	c.plain(g, "Manual", H2(Text("Tasks")), list(docs.Tasks()), H2(Text("Reference")), list(docs.Reference()),
+		P(A(Href(strings.TrimSuffix(runbooks.Path, "/")), Text("Runbooks")), Text(": a page on each alert.")))
 }
 
-// inline shows emphasis, code and links within a line.
-func inline(text string) Node {
-	marks := regexp.MustCompile("`([^`]+)`|\\*\\*([^*]+)\\*\\*|\\*([^*\\s][^*]*)\\*|\\[([^\\]]+)\\]\\(([^)\\s]+)\\)")
-	var all []Node
-	for text != "" {
-		m := marks.FindStringSubmatchIndex(text)
-		if m == nil {
-			break
-		}
-		part := func(n int) string { return text[m[2*n]:m[2*n+1]] }
-		all = append(all, Text(text[:m[0]]))
-		switch {
-		case m[2] >= 0:
-			all = append(all, Code(Text(part(1))))
-		case m[4] >= 0:
-			all = append(all, Strong(Text(part(2))))
-		case m[6] >= 0:
-			all = append(all, Em(Text(part(3))))
-		default:
-			all = append(all, A(Href(target(part(5))), inline(part(4))))
-		}
-		text = text[m[1]:]
+func (c *Console) doc(g *gin.Context) {
+	name := g.Param("name")
+	text, ok := docs.Read(name)
+	if !ok {
+		g.Status(http.StatusNotFound)
+		c.plain(g, "No such page", P(Text("There is no page of this name. "),
+			A(Href(strings.TrimSuffix(docs.Path, "/")), Text("All pages"))))
+		return
 	}
-	return Group(append(all, Text(text)))
+	c.document(g, docs.Title(name), text, func(to string) string { return docs.Link(name, to) })
 }
 
-// target returns where a link of a runbook leads to from the page.
-func target(to string) string {
-	if name, ok := strings.CutSuffix(to, ".md"); ok {
-		if _, here := runbooks.Read(name); here {
-			return runbooks.Path + name
-		}
+// document writes a page of Markdown.
+func (c *Console) document(g *gin.Context, title, text string, link func(to string) string) {
+	content, err := document.Render(text, link)
+	if err != nil {
+		c.fail(g, err, strings.TrimSuffix(docs.Path, "/"))
+		return
 	}
-	if strings.Contains(to, "://") {
-		return to
-	}
-	return runbooks.Online + to
+	c.plain(g, title, content)
 }

@@ -1,10 +1,16 @@
 package console_test
 
 import (
+	"html"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
 )
 
@@ -25,8 +31,7 @@ func TestRunbooks(t *testing.T) {
 			t.Errorf("%s: %d %s", name, code, page)
 		}
 		for _, left := range []string{"**", "```", "](", ".md\""} {
-			text := strings.ReplaceAll(page, runbooks.Online+"../collectors.md\"", "")
-			if strings.Contains(text, left) {
+			if strings.Contains(page, left) {
 				t.Errorf("%s: %q is left of its Markdown", name, left)
 			}
 		}
@@ -46,5 +51,52 @@ func TestRunbooks(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is not in %s", want, page)
 		}
+	}
+}
+
+// Every page of the manual is served, and its links lead to what is there: to a page of upkeep with that
+// heading, or to a file of the repository.
+func TestManual(t *testing.T) {
+	c := open(t)
+	pages := make(map[string]string)
+	get := func(path string) string {
+		text, known := pages[path]
+		if !known {
+			var status int
+			if status, text, _ = asAdmin(t, c.page.URL+path); status != http.StatusOK {
+				text = ""
+			}
+			pages[path] = text
+		}
+		return text
+	}
+	list := get("/docs")
+	link := regexp.MustCompile(`<a href="([^"]*)"`)
+	for _, name := range slices.Concat(docs.Tasks(), docs.Reference()) {
+		page := get(docs.Path + name)
+		if page == "" || !strings.Contains(list, `href="`+docs.Path+name+`"`) || docs.Title(name) == "" {
+			t.Errorf("%s is not listed, or not served: %q", name, docs.Title(name))
+		}
+		for _, m := range link.FindAllStringSubmatch(page, -1) {
+			to, part, _ := strings.Cut(html.UnescapeString(m[1]), "#")
+			file, online := strings.CutPrefix(to, "https://github.com/ai-micro-service/upkeep/blob/main/")
+			switch {
+			case online:
+				if _, err := os.Stat(filepath.Join("..", "..", "..", file)); err != nil {
+					t.Errorf("%s leads to %s: %v", name, to, err)
+				}
+			case strings.Contains(to, "://"):
+			case to == "" && !strings.Contains(page, `id="`+part+`"`),
+				to != "" && get(to) == "", part != "" && to != "" && !strings.Contains(get(to), `id="`+part+`"`):
+				t.Errorf("%s leads to %s, which is not there", name, m[1])
+			}
+		}
+	}
+	if status, _, _ := asAdmin(t, c.page.URL+"/docs/..%2Fdocs"); status != http.StatusNotFound {
+		t.Errorf("a path: %d", status)
+	}
+	if page := get("/docs/actions"); !strings.Contains(page, `<div class="scroll" tabindex="0"`) ||
+		!strings.Contains(page, "</tbody>") {
+		t.Error("the tables of a page do not scroll")
 	}
 }

@@ -45,8 +45,15 @@ engine whose clock differs from upkeep's by more than 5 minutes.
 An image frees less than its size where other images share its layers: the plan's
 amount is the sum of the sizes, which is the upper bound.
 Rights: GET, DELETE /images/* and POST /build/prune on the engine's socket.`,
-		Lowers:    "upkeep_docker_disk_reclaimable_bytes",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_docker_disk_reclaimable_bytes",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "none",
+			Blocks: "nobody",
+			WAL:    "–",
+			Disk:   "frees space",
+			Undo:   "pull or build the image again; the plan says how",
+		},
 		Subject:   []string{"server", "type"},
 		Exclusive: []string{"server"},
 		Params: []remediate.Param{

@@ -37,8 +37,15 @@ queries on every database that the role may connect to; a database that cannot b
 is listed with the reason. The files are replaced atomically; the action is done when
 the list has changed. It refuses a replica, whose indexes are those of its primary. Rights: CONNECT
 on each database; SELECT on the tables (pg_read_all_data) for the bloat.`,
-		Lowers:    "upkeep_postgres_index_advice_age_seconds",
-		Risk:      remediate.Safe,
+		Lowers: "upkeep_postgres_index_advice_age_seconds",
+		Risk:   remediate.Safe,
+		Effects: remediate.Effects{
+			Lock:   "none",
+			Blocks: "nobody",
+			WAL:    "none",
+			Disk:   "two small files in data_dir",
+			Undo:   "nothing to undo",
+		},
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{

@@ -31,8 +31,15 @@ server's count of analyzes by hand has grown, which sets the number of changed r
 Cancelled, it leaves the statistics as they were. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema (17
 and later).`,
-		Lowers:    "upkeep_postgres_table_changed_rows",
-		Risk:      remediate.Safe,
+		Lowers: "upkeep_postgres_table_changed_rows",
+		Risk:   remediate.Safe,
+		Effects: remediate.Effects{
+			Lock:   "SHARE UPDATE EXCLUSIVE",
+			Blocks: "DDL and other maintenance of the table",
+			WAL:    "little",
+			Disk:   "none",
+			Undo:   "nothing to undo",
+		},
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: []remediate.Right{

@@ -101,8 +101,15 @@ everyone who can read the folder or the bucket can read the rows. The key of a b
 needs s3:PutObject, s3:GetObject and s3:ListBucket. The role also needs CREATE on the
 database for the schema upkeep, or a schema that was created for it: create schema
 upkeep authorization "role".`,
-		Lowers:    "upkeep_postgres_retention_rows",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_postgres_retention_rows",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "ROW EXCLUSIVE, in batches; ACCESS EXCLUSIVE for a moment where a partition changes hands",
+			Blocks: "a writer of the same row, for one batch",
+			WAL:    "each row twice: inserted and deleted",
+			Disk:   "the rows at their destination; the table keeps its size",
+			Undo:   "postgres/restore_archived",
+		},
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights:    slices.Concat(movingRights(), maintainRights(), filingRights()),

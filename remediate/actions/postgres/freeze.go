@@ -43,8 +43,15 @@ Rights: a superuser, or (17 and later) pg_maintain and USAGE on every schema, as
 pg_read_all_data. The owner of the database (13 to 16) suffices if none of the server's
 shared catalogs is too old. Also pg_read_all_stats (it is in pg_monitor), to see which
 sessions hold back the oldest transaction.`,
-		Lowers:    "upkeep_postgres_database_freeze_age_xids",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_postgres_database_freeze_age_xids",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "SHARE UPDATE EXCLUSIVE, one table after the other",
+			Blocks: "DDL and other maintenance of the table",
+			WAL:    "up to every page of the tables",
+			Disk:   "none",
+			Undo:   "nothing to undo",
+		},
 		Subject:   []string{"server", "database"},
 		Exclusive: []string{"server", "database"},
 		Rights: []remediate.Right{

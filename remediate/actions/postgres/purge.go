@@ -43,8 +43,15 @@ Rights: SELECT, UPDATE (to lock rows) and DELETE on the table, SELECT on the tab
 that refer to it; own the table or the database (PostgreSQL 13 to 16), or MAINTAIN on
 the table (17 and later); own it where partitions are dropped; pg_monitor to see how
 far replicas are behind.`,
-		Lowers:    "upkeep_postgres_retention_rows",
-		Risk:      remediate.Destructive,
+		Lowers: "upkeep_postgres_retention_rows",
+		Risk:   remediate.Destructive,
+		Effects: remediate.Effects{
+			Lock:   "ROW EXCLUSIVE, in batches; ACCESS EXCLUSIVE for a moment where a partition is dropped",
+			Blocks: "a writer of the same row, for one batch",
+			WAL:    "each row once; little for a partition",
+			Disk:   "frees partitions; else the table keeps its size",
+			Undo:   "none: the rows are gone",
+		},
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: slices.Concat([]remediate.Right{

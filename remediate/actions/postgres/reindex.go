@@ -37,8 +37,15 @@ interruption leaves. The step is done when the index has another file. The bloat
 measured with pgstatindex if pgstattuple is installed and the role may call it, and
 estimated otherwise. Rights: own the table or its schema; pg_monitor to see how old the
 transactions of other sessions are, and to measure.`,
-		Lowers:    "upkeep_postgres_index_bloat_ratio",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_postgres_index_bloat_ratio",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "SHARE UPDATE EXCLUSIVE",
+			Blocks: "DDL and other maintenance of the table",
+			WAL:    "the new index",
+			Disk:   "a second index while it is built, and room to sort",
+			Undo:   "nothing to undo",
+		},
 		Subject:   []string{"server", "database", "schema", "table", "index"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Params:    []remediate.Param{session.PatienceParam()},

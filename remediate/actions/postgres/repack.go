@@ -43,8 +43,16 @@ Both refuse if little space can be reclaimed: rows that do not divide a page eve
 leave space that cannot be used. The step is done when the table has another file, or
 as few pages as its rows need. When it is stopped, the table stays intact. Rights:
 superuser for pg_repack; else own the table.`,
-		Lowers:    "upkeep_postgres_table_bloat_ratio",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_postgres_table_bloat_ratio",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock: "pg_repack: ACCESS EXCLUSIVE for a moment at both ends; by rows: ROW EXCLUSIVE in batches, and " +
+				"ACCESS EXCLUSIVE for a moment at the end",
+			Blocks: "readers and writers for a fifth of a second at most",
+			WAL:    "pg_repack: the whole table; by rows: each row that moves",
+			Disk:   "pg_repack: a copy of the table and its indexes; by rows: the indexes grow",
+			Undo:   "nothing to undo",
+		},
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: []remediate.Right{

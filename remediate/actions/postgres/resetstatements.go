@@ -35,8 +35,15 @@ counted, and if the role does not see every statement: statistics that are not i
 journal are not discarded. The step is done when the server reports a later time of
 reset. Rights: EXECUTE on pg_stat_statements_reset, and pg_read_all_stats (it is in
 pg_monitor).`,
-		Lowers:    "upkeep_postgres_statements_age_seconds",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_postgres_statements_age_seconds",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "none",
+			Blocks: "nobody",
+			WAL:    "none",
+			Disk:   "none",
+			Undo:   "none: the review of before is in the journal",
+		},
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{

@@ -59,8 +59,15 @@ object is restored: a row comes back once, however often it is requested, and al
 after a kill. The objects stay where they are. A column without a time zone is read as
 UTC. The role also needs TEMPORARY on the database and INSERT on the tables of the
 schema upkeep, and no right on an archive's table.`,
-		Lowers:    "upkeep_postgres_archived_rows",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_postgres_archived_rows",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "ROW EXCLUSIVE, in batches; ACCESS EXCLUSIVE for a moment where a partition changes hands",
+			Blocks: "a writer of the same row, for one batch",
+			WAL:    "each row twice: inserted and deleted; from objects once",
+			Disk:   "the rows in the table",
+			Undo:   "postgres/archive",
+		},
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: slices.Concat(movingRights(), maintainRights(),

@@ -46,8 +46,15 @@ replication slots are named and left to people. Statements are not
 cancelled instead: that ends no transaction. Rights: pg_read_all_stats (it is in
 pg_monitor) to see the sessions, and pg_signal_backend, or to be a member of the
 session's role; a superuser's session is ended by superusers only.`,
-		Lowers:    "upkeep_postgres_worst_session_seconds",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_postgres_worst_session_seconds",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "none",
+			Blocks: "nobody: it frees those who wait",
+			WAL:    "none",
+			Disk:   "none",
+			Undo:   "none: the transaction of that session is rolled back",
+		},
 		Asks:      true,
 		Subject:   []string{"server", "database"},
 		Exclusive: []string{"server", "database"},

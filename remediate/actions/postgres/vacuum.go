@@ -51,8 +51,15 @@ database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema
 (17 and later); pg_read_all_stats (it is in pg_monitor) to name who holds dead rows
 back, without which it is made all the same; pg_monitor where the policy asks for
 headroom.`,
-		Lowers:    "upkeep_postgres_table_dead_ratio",
-		Risk:      remediate.Safe,
+		Lowers: "upkeep_postgres_table_dead_ratio",
+		Risk:   remediate.Safe,
+		Effects: remediate.Effects{
+			Lock:   "SHARE UPDATE EXCLUSIVE",
+			Blocks: "DDL and other maintenance of the table",
+			WAL:    "pages with dead rows",
+			Disk:   "none; dead rows become free space in the table",
+			Undo:   "nothing to undo",
+		},
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Params: []remediate.Param{

@@ -32,8 +32,15 @@ table has another file; if it is cancelled before, the table is unchanged. Trans
 have not read the table yet see it as it was afterwards. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema (17 and
 later); SELECT on the table, for the estimate.`,
-		Lowers:    "upkeep_postgres_table_bloat_ratio",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_postgres_table_bloat_ratio",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "ACCESS EXCLUSIVE until its end",
+			Blocks: "every reader and writer of the table",
+			WAL:    "the whole table and its indexes",
+			Disk:   "a copy of the table and its indexes",
+			Undo:   "nothing to undo",
+		},
 		Asks:      true,
 		Windowed:  true,
 		Subject:   []string{"server", "database", "schema", "table"},

@@ -28,8 +28,15 @@ The step is done when the server's count of rewrites (before Redis 7.0: the size
 had at its last rewrite) has changed and the last rewrite has succeeded. Rights: +info
 +bgrewriteaof +client|setname, and +multi +discard to find a missing right
 at plan time.`,
-		Lowers:    "upkeep_redis_aof_growth_ratio",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_redis_aof_growth_ratio",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "none",
+			Blocks: "every client during the fork, about 10 ms for each GB",
+			WAL:    "–",
+			Disk:   "a second append-only file until its end",
+			Undo:   "nothing to undo",
+		},
 		Rights:    rights(rewriting()),
 		Params:    boundParams(),
 		Subject:   []string{"server"},

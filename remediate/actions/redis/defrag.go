@@ -66,6 +66,13 @@ otherwise, and the limits of the processor are the server's own. +multi +discard
 a missing right at plan time.`,
 		Lowers: "upkeep_redis_memory_fragmentation_ratio",
 		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "none",
+			Blocks: "every client for some milliseconds at a time",
+			WAL:    "–",
+			Disk:   "none",
+			Undo:   "nothing to undo: the settings are restored",
+		},
 		Rights: append(rights(setting()), remediate.Right{Grant: "+config|get",
 			For: "to read what was set before; it shows passwords, and without it only activedefrag is touched"}),
 		Params: []remediate.Param{

@@ -25,8 +25,15 @@ it does, at once. The server is blocked while the kernel takes the pages, some t
 milliseconds for each GB. It refuses an allocator that is not jemalloc, for which the
 command does nothing. Running it twice does no harm. Rights: +info +memory|purge
 +client|setname, and +multi +discard to find a missing right at plan time.`,
-		Lowers:    "upkeep_redis_memory_retained_bytes",
-		Risk:      remediate.Guarded,
+		Lowers: "upkeep_redis_memory_retained_bytes",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "none",
+			Blocks: "every client, some tens of milliseconds for each GB",
+			WAL:    "–",
+			Disk:   "none",
+			Undo:   "nothing to undo",
+		},
 		Rights:    rights(purging()),
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},

@@ -58,8 +58,15 @@ refused. Rights: +info +bgsave +client|pause +client|unpause +client|info +clien
 +config|get (which shows passwords; none is kept or shown) +acl|list, and +multi +discard so that a
 missing right is found at plan time; of Docker POST, of systemd the right to restart the unit (root, or a rule of polkit for
 org.freedesktop.systemd1.manage-units).`,
-		Lowers:   "upkeep_redis_memory_fragmentation_ratio",
-		Risk:     remediate.Guarded,
+		Lowers: "upkeep_redis_memory_fragmentation_ratio",
+		Risk:   remediate.Guarded,
+		Effects: remediate.Effects{
+			Lock:   "CLIENT PAUSE WRITE during the last save",
+			Blocks: "every client while it stops and loads its data",
+			WAL:    "–",
+			Disk:   "a snapshot",
+			Undo:   "nothing to undo",
+		},
 		Asks:     true,
 		Windowed: true,
 		Rights:   rights(restarting()...),

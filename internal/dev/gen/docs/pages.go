@@ -99,6 +99,7 @@ func actionsPage(rules []alerts.Rule) string {
 		p.f("| [`%s`](#%s) | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, code(a.Metrics()),
 			askedBy(rules, a.Name), cell(summary))
 	}
+	effectsTable(p)
 	for _, a := range catalog.EveryAction() {
 		summary, rest := doc(a.Doc)
 		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Runs on the same %s exclude each other. Timeout of a step: %s. %s\n",
@@ -115,6 +116,18 @@ func actionsPage(rules []alerts.Rule) string {
 	p.f("\nThe action itself and the engine refuse a run for one of these reasons. Like the guards' names they "+
 		"are\nvalues of the label of `upkeep_run_refusals_total`: %s.\n", code(remediate.Reasons()))
 	return p.String()
+}
+
+// effectsTable says what each action does to the target while it runs, and afterwards.
+func effectsTable(p *page) {
+	p.f("\n## What it does to the target\n\nWho waits, what is written, and how it is taken back. Every action waits " +
+		"for its lock only for a moment, and\nlets others pass before it tries again.\n\n| action | lock | who waits " +
+		"for it | write-ahead log | disk | undo |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, a := range catalog.EveryAction() {
+		e := a.Effects
+		p.f("| [`%s`](#%s) | %s | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), cell(e.Lock), cell(e.Blocks),
+			cell(e.WAL), cell(e.Disk), cell(e.Undo))
+	}
 }
 
 // guardTable lists the guards with the moments at which each is evaluated.
