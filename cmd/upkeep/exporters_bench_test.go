@@ -345,7 +345,8 @@ func postmaster(b *testing.B, s *sandbox.Postgres) int {
 	return pid
 }
 
-const collections = 5
+// collections is how many are measured.
+func collections() int { return sized(5, 1) }
 
 // peer collects by Debian's exporter: each scrape is a collection.
 func peer(b *testing.B, s *sandbox.Postgres, databases, tables int) (c cost) {
@@ -365,8 +366,9 @@ func peer(b *testing.B, s *sandbox.Postgres, databases, tables int) (c cost) {
 	}
 	server := postmaster(b, s)
 	cpu, served := spent(b, e.cmd.Process.Pid), spent(b, server)
-	took := e.scrapes(collections, 1)
-	c.exporter, c.server = (spent(b, e.cmd.Process.Pid)-cpu)/collections, (spent(b, server)-served)/collections
+	took := e.scrapes(collections(), 1)
+	n := time.Duration(collections())
+	c.exporter, c.server = (spent(b, e.cmd.Process.Pid)-cpu)/n, (spent(b, server)-served)/n
 	c.p50, c.p99 = took[len(took)/2], took[len(took)-1]
 	c.memory = peak(b, e.cmd.Process.Pid)
 	return c
@@ -398,10 +400,11 @@ func upkeepOn(b *testing.B, s *sandbox.Postgres) (c cost) {
 	await(2)
 	server := postmaster(b, s)
 	cpu, served := spent(b, e.cmd.Process.Pid), spent(b, server)
-	await(2 + collections)
-	c.exporter, c.server = (spent(b, e.cmd.Process.Pid)-cpu)/collections, (spent(b, server)-served)/collections
+	await(2 + collections())
+	n := time.Duration(collections())
+	c.exporter, c.server = (spent(b, e.cmd.Process.Pid)-cpu)/n, (spent(b, server)-served)/n
 	c.series, _ = e.scrape()
-	took := e.scrapes(200, 1)
+	took := e.scrapes(sized(200, 1), 1)
 	c.p50, c.p99 = took[len(took)/2], took[len(took)*99/100]
 	c.memory = peak(b, e.cmd.Process.Pid)
 	out, err := exec.CommandContext(b.Context(), "psql", s.URL, "-Atc",
@@ -420,7 +423,7 @@ func upkeepOn(b *testing.B, s *sandbox.Postgres) (c cost) {
 func BenchmarkRedisExporter(b *testing.B) {
 	s := servertest.Redis(b)
 	if out, err := exec.CommandContext(b.Context(), "redis-cli", "-p", strconv.Itoa(s.Port), "eval",
-		"for i = 1, 1000000 do redis.call('set', 'key:' .. i, i) end", "0").CombinedOutput(); err != nil {
+		fmt.Sprintf("for i = 1, %d do redis.call('set', 'key:' .. i, i) end", sized(1000000, 100)), "0").CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	config := filepath.Join(b.TempDir(), "upkeep.yaml")
@@ -438,10 +441,10 @@ func BenchmarkRedisExporter(b *testing.B) {
 			var cpu, p50, p99 [2]float64
 			for range b.N {
 				for i, e := range []*exporter{ours, theirs} {
-					const n = 500 // scrapes
+					n := sized(500, clients) // scrapes
 					before := spent(b, e.cmd.Process.Pid)
 					took := e.scrapes(n, clients)
-					cpu[i] = (spent(b, e.cmd.Process.Pid) - before).Seconds() * 1000 / n
+					cpu[i] = (spent(b, e.cmd.Process.Pid) - before).Seconds() * 1000 / float64(n)
 					p50[i], p99[i] = took[n/2].Seconds()*1000, took[n*99/100].Seconds()*1000
 				}
 			}

@@ -18,7 +18,7 @@ import (
 
 // settled is how long a process runs before its memory is read: longer than the
 // first garbage collections after the start.
-const settled = 20 * time.Second
+func settled() time.Duration { return sized(20*time.Second, 0) }
 
 // A contender is one way to watch, as processes that are started together.
 type contender struct {
@@ -70,6 +70,9 @@ func BenchmarkIdle(b *testing.B) {
 
 func built(b *testing.B, name string) string {
 	b.Helper()
+	if *benchShort {
+		return found(b, "upkeep") // of these tests, also in the place of the one before
+	}
 	path, err := filepath.Abs(filepath.Join("..", "..", "bin", name))
 	if err == nil {
 		_, err = os.Stat(path)
@@ -107,7 +110,7 @@ func (c contender) measure(b *testing.B, dir string) {
 	}
 	slices.Sort(times)
 	stop, _ := c.start(b, dir)
-	time.Sleep(settled)
+	time.Sleep(settled())
 	resident := stop()
 	b.ReportMetric(float64(size)/1e6, "MB-binary")
 	b.ReportMetric(float64(times[len(times)/2].Milliseconds()), "ms-to-ready")

@@ -114,6 +114,9 @@ func (i *Inbox) acceptTogether(ctx context.Context, all []*arrival) error {
 	now := i.now()
 	return i.store.Write(ctx, func(tx *store.Tx) error {
 		l := i.newLedger(tx)
+		if err := l.look(all); err != nil {
+			return err
+		}
 		var out []turned
 		for _, a := range all {
 			a.changed, a.out = false, nil
@@ -168,7 +171,7 @@ func (i *Inbox) settle(l *ledger, out []turned, now time.Time) error {
 
 // accept takes one alert in. It returns why it found no room.
 func (i *Inbox) accept(l *ledger, a keyed, now time.Time) (changed bool, full string, err error) {
-	open, before, err := latest(l.tx, a.key)
+	open, before, err := l.latest(a.key)
 	switch {
 	case err != nil:
 		return false, "", err

@@ -21,6 +21,8 @@ type ledger struct {
 	rated   map[string]int64 // changes by what rated returns
 	severe  map[string]int64 // changes by severity
 	change  int64            // of all
+
+	known map[string]bool // keys with incidents; nil where it was not looked for them
 }
 
 func (i *Inbox) newLedger(tx *store.Tx) *ledger {

@@ -52,14 +52,16 @@ func later(a, b time.Time) time.Time {
 // stretch returns the newest incident of an alert, with since when nothing was decided:
 // since the end of the last incident that outlasted its hold-down, or since the first.
 func (i *Inbox) stretch(ctx context.Context, key string) (e incident, err error) {
-	newest, err := i.read(ctx, "where key = ? order by id desc limit 1", key)
-	if err != nil || len(newest) == 0 {
+	// One may be open, the newest: there is an index for that one, and one for those that are over.
+	newest, err := i.read(ctx, "where id = (select max(id) from (select id from incidents where key = ? and closed = 0 "+
+		"union all select id from incidents where key = ? and closed > 0) as of_key)", key, key)
+	if err != nil || len(newest) == 0 || newest[0].Flaps == 0 {
 		return e, err
 	}
 	e = newest[0]
-	rows, err := i.store.Query(ctx, "select id, opened, closed, closed >= ripe from incidents where key = ? and id < ?"+
-		" and id >= (select coalesce(max(id), 0) from incidents where key = ? and flaps = 0) order by id desc", key,
-		e.ID, key)
+	rows, err := i.store.Query(ctx, "select id, opened, closed, closed >= ripe from incidents where key = ? and "+
+		"closed > 0 and id < ? and id >= (select coalesce(max(id), 0) from incidents where key = ? and closed > 0 and "+
+		"flaps = 0) order by id desc", key, e.ID, key)
 	if err != nil {
 		return e, err
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -45,6 +47,65 @@ type incident struct {
 	key      string
 	text     string    // of its alert
 	resolved time.Time // when a run last resolved it; read for an open one only
+}
+
+const (
+	// looked is how many keys are looked for in one statement: always as many, so that it is prepared once.
+	looked = 32
+
+	// lookFrom is from how many alerts of a write on that is less work than to ask for each.
+	lookFrom = 4
+)
+
+// look finds out which alerts of a write have no incident yet, open or over: in a flood nearly all.
+func (l *ledger) look(all []*arrival) error {
+	var keys []any
+	for _, a := range all {
+		for _, one := range a.alerts {
+			keys = append(keys, one.key)
+		}
+	}
+	if len(keys) < lookFrom {
+		return nil
+	}
+	l.known = make(map[string]bool)
+	query := "with sent (key) as (values (?)" + strings.Repeat(", (?)", looked-1) + ") select key from sent where " +
+		"exists (select 1 from incidents where incidents.key = sent.key and closed = 0) or " +
+		"exists (select 1 from incidents where incidents.key = sent.key and closed > 0)"
+	for some := range slices.Chunk(keys, looked) {
+		if fill := looked - len(some); fill > 0 {
+			some = append(slices.Clip(some), slices.Repeat([]any{""}, fill)...)
+		}
+		rows, err := l.tx.Query(query, some...)
+		if err != nil {
+			return err
+		}
+		if err := l.know(rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *ledger) know(rows *sql.Rows) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return err
+		}
+		l.known[key] = true
+	}
+	return rows.Err()
+}
+
+// latest is the function of that name. It asks only for what may be there.
+func (l *ledger) latest(key string) (open, before *incident, err error) {
+	if l.known != nil && !l.known[key] {
+		l.known[key] = true // the next one of this write finds what this one leaves
+		return nil, nil, nil
+	}
+	return latest(l.tx, key)
 }
 
 // latest returns the open incident of a key and the one that was closed last; nil

@@ -267,11 +267,13 @@ func (i *Inbox) Review(ctx context.Context, from, to time.Time) (r Review, err e
 	if r.Alerts, err = i.firedAlerts(ctx, alerts, args...); err != nil {
 		return r, fmt.Errorf("inbox: review: %w", err)
 	}
+	same := "select id from incidents i where i.key = incidents.key and i.closed = 0 union all " +
+		"select id from incidents i where i.key = incidents.key and i.closed > 0"
 	repeated := "select max(alert), count(*), cast(sum(" + firing + ") as bigint), min(opened), max(opened), " +
 		"(select count(*) from runs where begun > 0 and changed >= ? and changed < ? and incident in " +
-		"(select id from incidents i where i.key = incidents.key)), " +
+		"(" + same + ")), " +
 		"(select count(*) from runs where begun > 0 and changed >= ? and changed < ? and state = '" +
-		string(remediate.Resolved) + "' and incident in (select id from incidents i where i.key = incidents.key)) " +
+		string(remediate.Resolved) + "' and incident in (" + same + ")) " +
 		"from incidents where opened >= ? and opened < ? group by key having count(*) >= ? order by 2 desc, 4, " +
 		"key limit ?"
 	args = []any{b, b, a, a, a, b, a, b, a, b, again, againAtMost}

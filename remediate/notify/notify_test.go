@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -464,25 +465,27 @@ func stops(t *testing.T, s *stage) {
 	}
 }
 
+// What was woken up delivers at once; else it would look only after some seconds.
 func TestWake(t *testing.T) {
-	s := begin(t)
-	var box mailbox
-	o := s.outbox(notify.Named{Name: "chat", Notifier: &box})
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- o.Run(ctx) }()
-	time.Sleep(100 * time.Millisecond)
-	s.write(t, notifications(0, 1)...)
-	o.Wake()
-	for end := time.Now().Add(2 * time.Second); len(box.taken()) == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("not delivered within two seconds of Wake")
+	synctest.Test(t, func(t *testing.T) {
+		s := begin(t)
+		var box mailbox
+		o := s.outbox(notify.Named{Name: "chat", Notifier: &box})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- o.Run(ctx) }()
+		synctest.Wait()
+		s.write(t, notifications(0, 1)...)
+		o.Wake()
+		synctest.Wait() // no time passes
+		if len(box.taken()) == 0 {
+			t.Error("not delivered")
 		}
-	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestLinks(t *testing.T) { onBoth(t, links) }

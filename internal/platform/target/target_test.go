@@ -137,7 +137,7 @@ func TestSlowQuestion(t *testing.T) {
 	}
 	from := time.Now()
 	var n int
-	if err := server.QueryRow(t.Context(), "select 1").Scan(&n); err != nil || time.Since(from) > time.Second {
+	if err := server.QueryRow(t.Context(), "select 1").Scan(&n); err != nil || time.Since(from) > 30*time.Second {
 		t.Errorf("%v after %s", err, time.Since(from))
 	}
 	if err := <-ended; err == nil {

@@ -179,7 +179,7 @@ func TestHeadroomLag(t *testing.T) {
 	servertest.Exec(t, primary.URL, "create role stranger login", "create table t (id int)")
 	second := replica(t, primary)
 	c := &fixture{url: primary.URL}
-	for end := time.Now().Add(20 * time.Second); c.number(t,
+	for end := time.Now().Add(servertest.Patience); c.number(t,
 		"select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the replica does not follow")
@@ -189,7 +189,7 @@ func TestHeadroomLag(t *testing.T) {
 	servertest.Exec(t, second.URL, "select pg_wal_replay_pause()")
 	servertest.Exec(t, primary.URL, "insert into t select generate_series(1, 1000)")
 	h := roomOf(t, primary.URL, "upkeep")
-	for end := time.Now().Add(20 * time.Second); (h.Lag == nil || *h.Lag < 2*time.Second) &&
+	for end := time.Now().Add(servertest.Patience); (h.Lag == nil || *h.Lag < 2*time.Second) &&
 		time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		h = roomOf(t, primary.URL, "upkeep")
 	}

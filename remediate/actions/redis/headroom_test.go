@@ -30,7 +30,7 @@ func roomOf(t *testing.T, r *target.Redis) remediate.Headroom {
 func wait(t *testing.T, r *target.Redis, what string, is func(remediate.Headroom) bool) {
 	t.Helper()
 	var h remediate.Headroom
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(servertest.Patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if h = roomOf(t, r); is(h) {
 			return
 		}
