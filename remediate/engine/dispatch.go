@@ -45,7 +45,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	said := ""
 	for {
 		var err error
-		if !e.flood.rising(time.Now()) {
+		if !e.flood.rising(time.Now(), e.c.Inbox.Waiting()) {
 			err = e.Decide(ctx)
 		}
 		err = errors.Join(err, e.dispatch(ctx, slots, &carriers))

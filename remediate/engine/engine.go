@@ -37,6 +37,9 @@ func (e *cancelError) Error() string { return "stopped by " + e.who }
 type Inbox interface {
 	Undecided(ctx context.Context, edition string, n int) ([]remediate.Incident, error)
 	Incident(ctx context.Context, id int64) (remediate.Incident, error)
+
+	// Waiting is how many deliveries wait to be written at this moment.
+	Waiting() int
 }
 
 // Rules tell whether the expression of an alert still holds for a subject.
@@ -262,7 +265,8 @@ func (e *Engine) Wake() {
 }
 
 const (
-	// A flood is this many deliveries between two looks, at this rate. Fewer are decided about at once.
+	// A flood is this many deliveries that wait at once, or that came between two looks at this rate. Fewer are
+	// decided about at once.
 	floodAtLeast = 16
 	floodRate    = 200 // a second
 
@@ -285,12 +289,12 @@ type flood struct {
 	rises   bool
 }
 
-// rising reports whether decisions wait for the end of a flood.
-func (f *flood) rising(now time.Time) bool {
+// rising reports whether decisions wait for the end of a flood, while so many deliveries wait.
+func (f *flood) rising(now time.Time, waiting int) bool {
 	came := f.came.Load()
 	n, since := came-f.seen, now.Sub(f.looked)
 	f.seen, f.looked = came, now
-	f.rises = n >= floodAtLeast && float64(n) > floodRate*since.Seconds()
+	f.rises = waiting >= floodAtLeast || n >= floodAtLeast && float64(n) > floodRate*since.Seconds()
 	if f.rises && now.Sub(f.decided) < floodWaits {
 		return true
 	}

@@ -193,6 +193,13 @@ func (c *crowd) take() []*arrival {
 	return some
 }
 
+// Waiting is how many deliveries, or parts of large ones, wait to be written at this moment.
+func (i *Inbox) Waiting() int {
+	i.crowd.mu.Lock()
+	defer i.crowd.mu.Unlock()
+	return len(i.crowd.waiting)
+}
+
 // withdraw takes out one that waits no longer, and reports whether it still waited.
 func (c *crowd) withdraw(a *arrival) bool {
 	c.mu.Lock()
