@@ -59,7 +59,8 @@ func Title(name string) string {
 	return strings.TrimPrefix(first, "# ")
 }
 
-// Link returns where a link on a page, or on a runbook by "runbooks/NAME", leads to: to what upkeep serves, or to where the rest is read.
+// Link returns where a link on a page, or on a runbook by "runbooks/NAME", leads to: to what upkeep serves, or to
+// where the rest is read.
 func Link(name, to string) string {
 	if to == "" || strings.HasPrefix(to, "#") || strings.Contains(to, "://") {
 		return to

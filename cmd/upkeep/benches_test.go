@@ -18,7 +18,7 @@ func sized[T any](all, part T) T {
 	return all
 }
 
-// Each benchmark runs, once and small, with the exporters that it needs: one that nobody runs rots.
+// Each benchmark runs, once and small, with the exporters that it needs: one that is never run rots.
 func TestBenchmarksRun(t *testing.T) {
 	t.Parallel()
 	me, err := os.Executable()

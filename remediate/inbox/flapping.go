@@ -53,8 +53,8 @@ func later(a, b time.Time) time.Time {
 // since the end of the last incident that outlasted its hold-down, or since the first.
 func (i *Inbox) stretch(ctx context.Context, key string) (e incident, err error) {
 	// One may be open, the newest: there is an index for that one, and one for those that are over.
-	newest, err := i.read(ctx, "where id = (select max(id) from (select id from incidents where key = ? and closed = 0 "+
-		"union all select id from incidents where key = ? and closed > 0) as of_key)", key, key)
+	newest, err := i.read(ctx, "where id = (select max(id) from (select id from incidents where key = ? and "+
+		"closed = 0 union all select id from incidents where key = ? and closed > 0) as of_key)", key, key)
 	if err != nil || len(newest) == 0 || newest[0].Flaps == 0 {
 		return e, err
 	}

@@ -190,7 +190,7 @@ func (j *Journal) bury(tx *store.Tx, me int64, all map[int64]member, now time.Ti
 		if _, err := tx.Exec("delete from instances where id = ?", id); err != nil {
 			return err
 		}
-		runs, err := numbers(tx, lose()+" where owner = ? returning id", j.longBefore(dead.expires), id)
+		runs, err := numbers(tx, lose()+" where owner <> 0 and owner = ? returning id", j.longBefore(dead.expires), id)
 		if err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func (j *Journal) bury(tx *store.Tx, me int64, all map[int64]member, now time.Ti
 func (j *Journal) Leave(ctx context.Context) error {
 	me := j.instance.Load()
 	return j.store.Write(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec("update runs set owner = 0 where owner = ?", me); err != nil {
+		if _, err := tx.Exec("update runs set owner = 0 where owner <> 0 and owner = ?", me); err != nil {
 			return err
 		}
 		_, err := tx.Exec("delete from instances where id = ?", me)

@@ -59,8 +59,8 @@ func (j *Journal) EndPause(ctx context.Context, scope, by, why string) (was bool
 			return err
 		}
 		// Runs that wait for it are evaluated now, not at the time that the guard had set.
-		if _, err := tx.Exec("update runs set due = ? where state = ? and reason = ?", store.Millis(j.now()),
-			string(remediate.Waiting), remediate.ReasonPause); err != nil {
+		if _, err := tx.Exec("update runs set due = ? where "+isWaiting()+" and reason = ?", store.Millis(j.now()),
+			remediate.ReasonPause); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{At: j.now(), Note: remediate.NoteResumed, By: by,

@@ -162,7 +162,8 @@ func (j *Journal) reset(ctx context.Context, policy string, e remediate.Entry, s
 			"on conflict (policy) do update set "+set, policy, ms, ms); err != nil {
 			return err
 		}
-		if _, err := tx.Exec("update runs set due = ? where policy = ? and "+isIdle(), ms, policy); err != nil {
+		if _, err := tx.Exec("update runs set due = ? where "+listed("policy")+" and "+isIdle(), ms,
+			policy); err != nil {
 			return err
 		}
 		return appendEntry(tx, e)

@@ -132,7 +132,7 @@ func (j *Journal) listing(ctx context.Context, f Filter) (q listing, err error) 
 			q.restArgs = append(q.restArgs, by.value)
 		default:
 			leads = true
-			q.led += " and " + by.column + " = ?"
+			q.led += " and " + listed(by.column)
 			q.ledArgs = append(q.ledArgs, by.value)
 		}
 	}
@@ -207,12 +207,12 @@ func (j *Journal) Histories(ctx context.Context, incidents []int64) (map[int64][
 
 // In returns the runs in a state, the oldest first, at most n.
 func (j *Journal) In(ctx context.Context, state remediate.State, n int) ([]remediate.Run, error) {
-	return j.read(ctx, "state = ? order by id limit ?", string(state), n)
+	return j.read(ctx, listed("state")+" order by id limit ?", string(state), n)
 }
 
 // Count returns how many runs are in a state.
 func (j *Journal) Count(ctx context.Context, state remediate.State) (int64, error) {
-	return j.number(ctx, "select count(*) from runs where state = ?", string(state))
+	return j.number(ctx, "select count(*) from runs where "+listed("state"), string(state))
 }
 
 // Unmoved returns the runs that have not ended, that nothing was written about since a

@@ -35,6 +35,10 @@ func isShown() string {
 		remediate.ReasonNothing + "', '" + remediate.ReasonResolved + "', '" + remediate.ReasonGone + "'))"
 }
 
+// listed selects by a column as the lists of runs do, whose indexes are for no other question: one that is
+// about the few runs that wait, or acted, would read all of a state or a policy by them.
+func listed(column string) string { return column + " || '' = ?" }
+
 func in(holds func(remediate.State) bool) string {
 	return "state in " + remediate.States().Where(holds).SQL()
 }

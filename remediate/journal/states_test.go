@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -24,7 +26,7 @@ func TestIndexesServe(t *testing.T) {
 		args         []any
 	}{
 		{"runs_due", isDue() + " order by due, id limit ?", []any{1, 1}},
-		{"runs_due", isLater() + " order by id", []any{1}},
+		{"runs_due", isLater() + " order by due, id", []any{1}},
 		{"runs_ended", "policy = ? and changed > ? and " + hasActed() +
 			" and reason <> ? order by changed desc, id desc", []any{"p", 1, "r"}},
 		{"runs_active", isUnfinished() + " group by action, state", nil},
@@ -33,14 +35,36 @@ func TestIndexesServe(t *testing.T) {
 		{"runs_waiting", isWaiting() + " and reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
 		{"runs_waiting_target", isWaiting() + " and reason = ? and target = ? order by id limit 4",
 			[]any{remediate.ReasonLimit, "t"}},
+		{"runs_waiting", isWaiting() + " and reason = ? and (policy = ? or action = ?) order by id limit 8",
+			[]any{remediate.ReasonBudget, "p", "a"}},
+		{"runs_waiting", isWaiting() + " and reason = ? and exclusive = (select exclusive from runs where id = ?) " +
+			"order by id limit 2", []any{remediate.ReasonBusy, 1}},
+		{"runs_subject", "subject = ? and action = ? and policy = ? and id > ? and begun > 0 and created > ?",
+			[]any{"s", "a", "p", 1, 1}},
+		{"runs_state", listed("state") + " and id < ? order by id desc limit ?", []any{"waiting", 1, 1}},
+		{"runs_policy", listed("policy") + " and id < ? order by id desc limit ?", []any{"p", 1, 1}},
+		{"runs_action", listed("action") + " and id < ? order by id desc limit ?", []any{"a", 1, 1}},
+		{"runs_target", listed("target") + " and id < ? order by id desc limit ?", []any{"t", 1, 1}},
+		{"runs_owned", "owner <> 0 and owner = ?", []any{1}},
 	} {
-		rows, err := s.Query(t.Context(), "select 1 from runs indexed by "+c.index+" where "+c.query, c.args...)
+		plan, err := s.Query(t.Context(), "explain query plan select request from runs where "+c.query, c.args...)
 		if err != nil {
-			t.Errorf("%s does not serve %s: %v", c.index, c.query, err)
-			continue
+			t.Fatalf("%s: %v", c.query, err)
 		}
-		if err := rows.Close(); err != nil {
+		var steps []string
+		for plan.Next() {
+			var id, parent, unused int64
+			var step string
+			if err := plan.Scan(&id, &parent, &unused, &step); err != nil {
+				t.Fatal(err)
+			}
+			steps = append(steps, step)
+		}
+		if err := errors.Join(plan.Err(), plan.Close()); err != nil {
 			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(steps, "\n")+" ", "INDEX "+c.index+" ") {
+			t.Errorf("%s is not chosen for %s: %q", c.index, c.query, steps)
 		}
 	}
 }

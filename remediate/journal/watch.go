@@ -10,7 +10,7 @@ import (
 // Hurry makes those runs due at once that wait or are asked about and that are affected.
 // Nothing else is changed.
 func (j *Journal) Hurry(ctx context.Context, affected func(remediate.Run) bool) error {
-	runs, err := j.read(ctx, isLater()+" order by id", store.Millis(j.now()))
+	runs, err := j.read(ctx, isLater()+" order by due, id", store.Millis(j.now()))
 	if err != nil {
 		return err
 	}

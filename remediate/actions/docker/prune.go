@@ -49,7 +49,7 @@ Rights: GET, DELETE /images/* and POST /build/prune on the engine's socket.`,
 		Risk:   remediate.Guarded,
 		Effects: remediate.Effects{
 			Lock:   "none",
-			Blocks: "nobody",
+			Blocks: "no one",
 			WAL:    "–",
 			Disk:   "frees space",
 			Undo:   "pull or build the image again; the plan says how",

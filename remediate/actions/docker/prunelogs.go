@@ -45,7 +45,7 @@ to see the engine's open files in /proc: root, in the machine's own PID namespac
 		Risk:   remediate.Guarded,
 		Effects: remediate.Effects{
 			Lock:   "none",
-			Blocks: "nobody: the container keeps writing",
+			Blocks: "no one: the container keeps writing",
 			WAL:    "–",
 			Disk:   "frees space; with log_archive a compressed copy is written first",
 			Undo:   "the copy in log_archive; without it, none",

@@ -41,7 +41,7 @@ on each database; SELECT on the tables (pg_read_all_data) for the bloat.`,
 		Risk:   remediate.Safe,
 		Effects: remediate.Effects{
 			Lock:   "none",
-			Blocks: "nobody",
+			Blocks: "no one",
 			WAL:    "none",
 			Disk:   "two small files in data_dir",
 			Undo:   "nothing to undo",

@@ -39,7 +39,7 @@ pg_monitor).`,
 		Risk:   remediate.Guarded,
 		Effects: remediate.Effects{
 			Lock:   "none",
-			Blocks: "nobody",
+			Blocks: "no one",
 			WAL:    "none",
 			Disk:   "none",
 			Undo:   "none: the review of before is in the journal",

@@ -50,7 +50,7 @@ session's role; a superuser's session is ended by superusers only.`,
 		Risk:   remediate.Guarded,
 		Effects: remediate.Effects{
 			Lock:   "none",
-			Blocks: "nobody: it frees those who wait",
+			Blocks: "no one: it frees those who wait",
 			WAL:    "none",
 			Disk:   "none",
 			Undo:   "none: the transaction of that session is rolled back",
