@@ -38,7 +38,7 @@ func (f *fort) submit(t *testing.T, form url.Values) func(*http.Request) {
 	t.Helper()
 	res, _ := tryFor(t, "POST", f.address, "/login", strings.NewReader(form.Encode()),
 		with("Content-Type", "application/x-www-form-urlencoded"))
-	if res.StatusCode != http.StatusSeeOther || len(res.Cookies()) != 1 {
+	if res.StatusCode != http.StatusSeeOther || len(res.Cookies()) == 0 || res.Cookies()[0].Name != access.Cookie {
 		t.Fatalf("login: %s", res.Status)
 	}
 	return func(r *http.Request) { r.AddCookie(res.Cookies()[0]) }
@@ -104,6 +104,98 @@ func TestAttackByPasswords(t *testing.T) {
 	guesses.Wait()
 	if all := answered.Load(); looked.Load() > all/2 {
 		t.Errorf("%d of %d wrong passwords were looked at", looked.Load(), all)
+	}
+}
+
+// Who guesses without end at the very name of a user, through the same proxy and from every address of the network, keeps
+// out neither a session nor a token of that user nor, after a restart, his password in a browser in which he has logged
+// in before; the guesses are no more than they were.
+func TestAttackByPasswordsOfOneUser(t *testing.T) {
+	t.Parallel()
+	f := newFort(t, "")
+	proxy := f.nginx(t)
+	through := with("Host", "upkeep.example.com")
+	servertest.Eventually(t, "nginx answers", func() bool {
+		c, err := net.Dial("tcp", proxy)
+		return err == nil && c.Close() == nil
+	})
+	form := func(password string) string { return url.Values{"name": {"ann"}, "password": {password}}.Encode() }
+	asForm := with("Content-Type", "application/x-www-form-urlencoded")
+	logIn := func(password string, change ...func(*http.Request)) (*http.Response, string) {
+		t.Helper()
+		return tryFor(t, "POST", proxy, "/login", strings.NewReader(form(password)), append(change, asForm, through)...)
+	}
+	res, text := logIn("ann's password")
+	if res.StatusCode != http.StatusSeeOther || len(res.Cookies()) != 2 {
+		t.Fatalf("login: %s %s", res.Status, text)
+	}
+	session, browser := res.Cookies()[0], res.Cookies()[1]
+	if browser.Name != access.Browser || !browser.HttpOnly || browser.SameSite != http.SameSiteStrictMode {
+		t.Errorf("the cookie of the browser: %s", browser)
+	}
+	f.stop(t)
+	f.cmd = spawn(t, f.dir, "upkeep", "serve", "--config", "upkeep.yaml")
+	f.awaitReady(t)
+	begun := time.Now()
+	var looked, answered atomic.Int64
+	over := make(chan struct{})
+	var guesses sync.WaitGroup
+	for n := range 100 {
+		client := plain()
+		guesses.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+proxy+"/login",
+					strings.NewReader(form(fmt.Sprint("guess ", n, i))))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				asForm(r)
+				through(r)
+				res, err := client.Do(r)
+				if err != nil {
+					continue // its connection was closed for another one
+				}
+				text, _ := io.ReadAll(res.Body) // it may be cut
+				_ = res.Body.Close()            // it was read
+				if answered.Add(1); strings.Contains(string(text), access.ErrWrong.Error()) {
+					looked.Add(1)
+				}
+				if res.StatusCode < 400 {
+					t.Errorf("a guess: %s", res.Status)
+				}
+			}
+		})
+	}
+	servertest.Eventually(t, "the flood is slowed down", func() bool {
+		_, text := logIn("another guess")
+		return answered.Load() > 200 && !strings.Contains(text, access.ErrWrong.Error())
+	})
+	for what, change := range map[string]func(*http.Request){"a session": func(r *http.Request) { r.AddCookie(session) },
+		"a token": as(access.View)} {
+		if code, text := try(t, "GET", proxy, console.Prefix+"/status", "", change, through); code != http.StatusOK {
+			t.Errorf("%s beside guesses: %d %s", what, code, text)
+		}
+	}
+	known := func(r *http.Request) { r.AddCookie(browser) }
+	if code, _ := try(t, "GET", proxy, "/login", "", known, through); code != http.StatusOK {
+		t.Errorf("the login page of a known browser: %d", code)
+	}
+	if res, text := logIn("mistyped", known); res.StatusCode != http.StatusUnauthorized || len(res.Cookies()) > 0 {
+		t.Errorf("mistyped in a known browser: %s %s", res.Status, text)
+	}
+	if res, text := logIn("ann's password", known); res.StatusCode != http.StatusSeeOther {
+		t.Errorf("a known browser beside guesses: %s %s", res.Status, text)
+	}
+	close(over)
+	guesses.Wait()
+	if n, most := looked.Load(), 6+int64(time.Since(begun)/time.Second); n > most {
+		t.Errorf("%d of %d guesses were looked at, want %d at most", n, answered.Load(), most)
 	}
 }
 

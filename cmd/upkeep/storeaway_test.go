@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -73,7 +74,20 @@ const oneAlert = `{"version": "4", "alerts": [{"status": "firing", "startsAt": "
 // without checks that upkeep serves what it can while its store cannot be had.
 func (b *bare) without(t *testing.T, why string) {
 	t.Helper()
-	b.await(t, "/-/ready", "", http.StatusServiceUnavailable, why)
+	b.await(t, "/-/ready", "", http.StatusServiceUnavailable, "not ready: the store takes no writes")
+	servertest.Eventually(t, "the log says why", func() error {
+		log, err := os.ReadFile(filepath.Join(b.dir, "upkeep.log"))
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(log)) {
+			if strings.Contains(line, `msg="not ready"`) && strings.Contains(line, why) {
+				return nil
+			}
+		}
+		_, said, err := b.says("/-/ready", "") // it is logged for who asks
+		return fmt.Errorf("%w %s", err, said)
+	})
 	b.await(t, "/metrics", "", http.StatusOK, "upkeep_build_info")
 	b.await(t, "/-/healthy", "", http.StatusOK, "")
 	b.await(t, webhook.Alertmanager().Path, oneAlert, http.StatusServiceUnavailable, "")

@@ -170,6 +170,14 @@ type fault struct {
 	body   []byte // what is kept for people; nil: nothing is
 }
 
+// answer is the text for the sender. A fault of ours may name a file, and who signs has not proved anything yet.
+func (f *fault) answer() string {
+	if f.status == http.StatusInternalServerError {
+		return "the delivery could not be checked; the log of upkeep says why"
+	}
+	return f.err.Error()
+}
+
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, from sender) {
 	begun := time.Now()
 	alerts, f := h.take(w, r, from)
@@ -184,7 +192,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, from sender) {
 		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", http.MethodPost)
 		}
-		http.Error(w, f.err.Error(), status)
+		http.Error(w, f.answer(), status)
 	} else {
 		h.config.Logger.Debug("delivery accepted", "alerts", alerts, "source", from.Name, "remote", r.RemoteAddr)
 		w.WriteHeader(status)

@@ -47,8 +47,11 @@ type Guard struct {
 	config   Config
 	roles    atomic.Pointer[map[string]Role]
 	tokens   []*keptToken
-	failures failures
+	failures failures      // of networks
+	sites    failures      // of networks of networks
+	browsers failures      // of browsers in which a user has logged in before
 	hashing  Places        // of passwords, which are slow by design
+	known    Places        // of passwords from those browsers
 	rereads  chan struct{} // of the files of tokens, by those who show a wrong one
 	sessions sessions
 	links    links
@@ -60,7 +63,10 @@ func New(c Config) *Guard {
 		c.Now = time.Now
 	}
 	g := &Guard{config: c, rereads: make(chan struct{}, rereads),
-		hashing: Places{Size: hashes(), Waiting: 16, Wait: 2 * time.Second}}
+		failures: failures{each: eachTry, burst: tries}, browsers: failures{each: eachKnown, burst: tries},
+		sites:   failures{each: eachOfSite, burst: triesOfSite},
+		hashing: Places{Size: hashes(), Waiting: 16, Wait: 2 * time.Second},
+		known:   Places{Size: 1, Waiting: 16, Wait: 10 * time.Second}}
 	g.Grant(c.Roles)
 	g.sessions.notes = c.Notes
 	for _, t := range c.Tokens {
@@ -77,6 +83,6 @@ func (g *Guard) Grant(roles map[string]Role) { g.roles.Store(&roles) }
 
 func (g *Guard) role(user string) Role { return (*g.roles.Load())[user] }
 
-// hashes is how many passwords are checked at once: wrong ones keep half of the processors busy at most, and
-// two of them.
+// hashes is how many passwords of strangers are checked at once: wrong ones keep half of the processors busy at
+// most, and two of them.
 func hashes() int { return min(2, max(1, runtime.GOMAXPROCS(0)/2)) }

@@ -10,14 +10,22 @@ import (
 
 const (
 	// A person mistypes a few times; a program that guesses has one try a second.
-	tries    = 5
-	eachTry  = time.Second
-	tracked  = 4096 // clients; beyond them the one goes that has tried nothing for the longest time
-	eachLine = time.Second
+	tries   = 5
+	eachTry = time.Second
+	// A site may be one client with 65,536 networks, or the customers of a mobile network.
+	eachOfSite  = 200 * time.Millisecond
+	triesOfSite = 20
+	// Who has stolen the cookie of a browser may guess beside that, and is given less.
+	eachKnown = time.Minute
+	tracked   = 4096 // clients; beyond them the one goes that has tried nothing for the longest time
+	eachLine  = time.Second
 )
 
 // failures slows down the passwords that come from one client, and the lines in the log.
 type failures struct {
+	each  time.Duration // after which a client has one more try
+	burst int           // how many it has at first, and after a while
+
 	mu     sync.Mutex
 	of     map[string]*list.Element
 	recent list.List // of *client, the last one to try first
@@ -42,7 +50,7 @@ func (f *failures) allow(key string, now time.Time) bool {
 		if oldest := f.recent.Back(); len(f.of) >= tracked {
 			delete(f.of, f.recent.Remove(oldest).(*client).key)
 		}
-		e = f.recent.PushFront(&client{key, rate.NewLimiter(rate.Every(eachTry), tries)})
+		e = f.recent.PushFront(&client{key, rate.NewLimiter(rate.Every(f.each), f.burst)})
 		f.of[key] = e
 	}
 	f.recent.MoveToFront(e)

@@ -13,10 +13,12 @@ type Places struct {
 	Size    int           // at once
 	Waiting int           // at most
 	Wait    time.Duration // for a place
+	Share   int           // of one key at once: the others are for those who come later; 0: all
 
 	mu    sync.Mutex
 	used  int
-	round uint64 // of the last one that was served
+	of    map[string]int // of each key, with Share
+	round uint64         // of the last one that was served
 	queue []*waiting
 }
 
@@ -29,11 +31,12 @@ type waiting struct {
 
 // Enter waits for a place and returns what gives it back; ok is false where none came in time.
 func (p *Places) Enter(ctx context.Context, key string) (leave func(), ok bool) {
+	leave = func() { p.leave(key) }
 	p.mu.Lock()
-	if p.used < p.Size {
-		p.used++
+	if p.used < p.Size && p.may(key) {
+		p.take(key)
 		p.mu.Unlock()
-		return p.leave, true
+		return leave, true
 	}
 	w := p.join(key)
 	p.mu.Unlock()
@@ -52,7 +55,20 @@ func (p *Places) Enter(ctx context.Context, key string) (leave func(), ok bool) 
 	if !ok {
 		return func() {}, false
 	}
-	return p.leave, true
+	return leave, true
+}
+
+// may reports whether a key may have one more place.
+func (p *Places) may(key string) bool { return p.Share <= 0 || p.of[key] < p.Share }
+
+func (p *Places) take(key string) {
+	p.used++
+	if p.Share > 0 {
+		if p.of == nil {
+			p.of = make(map[string]int)
+		}
+		p.of[key]++
+	}
 }
 
 // join puts a key in the queue. Where it is full, the one of the last round leaves it, which is of
@@ -82,23 +98,29 @@ func (p *Places) join(key string) *waiting {
 	return w
 }
 
-// leave gives a place back: to the first of the lowest round.
-func (p *Places) leave() {
+// leave gives the place of a key back: to the first of the lowest round that may have it.
+func (p *Places) leave(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 {
-		p.used--
-		return
+	p.used--
+	if p.Share > 0 {
+		if p.of[key]--; p.of[key] == 0 {
+			delete(p.of, key)
+		}
 	}
-	next := 0
+	next := -1
 	for i, w := range p.queue {
-		if w.round < p.queue[next].round {
+		if p.may(w.key) && (next < 0 || w.round < p.queue[next].round) {
 			next = i
 		}
 	}
+	if next < 0 {
+		return
+	}
 	w := p.queue[next]
 	p.queue = slices.Delete(p.queue, next, next+1)
-	p.round = w.round
+	p.round = max(p.round, w.round)
+	p.take(w.key)
 	w.answer <- true
 }
 

@@ -58,6 +58,58 @@ func TestPlacesInTurn(t *testing.T) {
 	}
 }
 
+// One key has its share of the places at most, however long it keeps them: the rest is for others. Its own further
+// ones wait for its own.
+func TestPlacesOfOne(t *testing.T) {
+	p := &access.Places{Size: 4, Waiting: 10, Wait: servertest.Patience, Share: 3}
+	var leaves []func()
+	for n := range 3 {
+		leave, ok := p.Enter(t.Context(), "one")
+		if !ok {
+			t.Fatalf("place %d of its share is refused", n)
+		}
+		leaves = append(leaves, leave)
+	}
+	served := make(chan string, 10)
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			leave, ok := p.Enter(t.Context(), "one")
+			served <- fmt.Sprint("one ", ok)
+			leave()
+		})
+	}
+	servertest.Eventually(t, "its further ones wait", func() bool { return p.Queued() == 2 })
+	leave, ok := p.Enter(t.Context(), "other")
+	if !ok || len(served) > 0 {
+		t.Fatalf("the place of others is taken: %v, %d served", ok, len(served))
+	}
+	all.Go(func() {
+		leave, ok := p.Enter(t.Context(), "third")
+		served <- fmt.Sprint("third ", ok)
+		leave()
+	})
+	servertest.Eventually(t, "a third waits", func() bool { return p.Queued() == 3 })
+	leave()
+	if got := <-served; got != "third true" {
+		t.Errorf("the place of others went to %s", got)
+	}
+	leaves[0]()
+	for range 2 {
+		if got := <-served; got != "one true" {
+			t.Errorf("its own place went to %s", got)
+		}
+	}
+	all.Wait()
+	leaves[1]()
+	leaves[2]()
+	for n := range 4 {
+		if _, ok := p.Enter(t.Context(), fmt.Sprint("after ", n)); !ok || p.Queued() != 0 {
+			t.Errorf("place %d is lost", n)
+		}
+	}
+}
+
 // No place is lost where one gives up in the moment in which a place is given.
 func TestPlacesComeBack(t *testing.T) {
 	p := &access.Places{Size: 2, Waiting: 50, Wait: time.Microsecond}

@@ -4,26 +4,16 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 )
 
 const (
-	// Cookie is the name of the cookie with the session.
-	Cookie = "upkeep_session"
-
-	// sessionHolds is how long a session lasts: a day at work.
-	sessionHolds = 12 * time.Hour
-
 	// linkHolds is how long a one-time link may be used.
 	linkHolds = 10 * time.Minute
 
-	maxCookie = 1 << 10
-	maxLinks  = 100
+	maxLinks = 100
 )
 
 // session returns the identity of the session in a request's cookie.
@@ -39,42 +29,16 @@ func (g *Guard) session(r *http.Request) (id Identity, ok bool, err error) {
 	return Identity{t.Kind, t.Name, role}, true, nil
 }
 
-// ticket returns what the cookie of a request holds; nil where it holds nothing that is valid.
-// One that has expired is no failed login.
+// ticket returns what the cookie of a session holds; nil where it holds nothing that is valid.
 func (g *Guard) ticket(r *http.Request) (*ticket, error) {
-	c, err := r.Cookie(Cookie)
-	if err != nil || g.config.Key == nil {
-		return nil, nil
-	}
-	text, sum, _ := strings.Cut(c.Value, ".")
-	if len(c.Value) > maxCookie {
-		return nil, nil
-	}
-	key, err := g.config.Key()
-	if err != nil {
+	t, err := g.opened(r, Cookie, "")
+	if t == nil || err != nil {
 		return nil, err
 	}
-	got, err := base64.RawURLEncoding.Strict().DecodeString(sum)
-	if err != nil || !hmac.Equal(got, sign(key, text)) {
-		return nil, nil
-	}
-	var t ticket
-	if plain, err := base64.RawURLEncoding.Strict().DecodeString(text); err != nil || json.Unmarshal(plain, &t) != nil {
-		return nil, nil
-	}
-	if !g.config.Now().Before(time.Unix(t.Until, 0)) {
-		return nil, nil
-	}
-	if over, err := g.sessions.over(r.Context(), &t, g.config.Now()); over || err != nil {
+	if over, err := g.sessions.over(r.Context(), t, g.config.Now()); over || err != nil {
 		return nil, err
 	}
-	return &t, nil
-}
-
-func sign(key []byte, text string) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte("upkeep session\x00" + text))
-	return h.Sum(nil)
+	return t, nil
 }
 
 // current returns what a token or user has now.
@@ -108,30 +72,20 @@ func (g *Guard) stamp(token string) ([]byte, error) {
 	return sign(key, "stamp\x00"+token)[:8], err
 }
 
-// Begin sets the cookie of a new session.
+// Begin sets the cookie of a new session, and of a user the one by which the browser is known at the next login.
 func (g *Guard) Begin(w http.ResponseWriter, id Identity, secure bool) error {
 	if g.config.Key == nil {
 		return errors.New("sessions have no key")
-	}
-	key, err := g.config.Key()
-	if err != nil {
-		return err
 	}
 	stamp, _, there := g.current(id.Kind, id.Name)
 	if !there {
 		return errors.New("the token or user of the login no longer exists")
 	}
-	until := g.config.Now().Add(sessionHolds)
-	plain, err := json.Marshal(ticket{id.Kind, id.Name, stamp, until.Unix(), rand.Text()})
-	if err != nil {
+	t := ticket{Kind: id.Kind, Name: id.Name, Stamp: stamp}
+	if err := g.bake(w, Cookie, "", t, sessionHolds, secure); err != nil || id.Kind != ByUser {
 		return err
 	}
-	text := base64.RawURLEncoding.EncodeToString(plain)
-	//nolint:gosec // G124: without TLS a browser would not send a Secure cookie; with it the caller says so
-	http.SetCookie(w, &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, Secure: secure,
-		SameSite: http.SameSiteStrictMode, MaxAge: int(sessionHolds.Seconds()),
-		Value: text + "." + base64.RawURLEncoding.EncodeToString(sign(key, text))})
-	return nil
+	return g.bake(w, Browser, ofBrowser, t, browserHolds, secure)
 }
 
 // End ends the session of a request, for every holder of its cookie. With an error it has ended until a

@@ -123,6 +123,45 @@ func TestSecret(t *testing.T) {
 	}
 }
 
+// A configuration may be read by all, and is written by us, root and a group that we chose.
+func TestOurs(t *testing.T) {
+	dir := shared(t)
+	for mode, want := range map[fs.FileMode]string{0o600: "", 0o644: "", 0o664: "", 0o666: "chmod o-w ", 0o602: "chmod o-w "} {
+		path := made(t, filepath.Join(dir, "upkeep.yaml"), mode)
+		err := files.Ours(path)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want+path) {
+			t.Errorf("%04o: %v", mode, err)
+		}
+	}
+	open := filepath.Join(dir, "open")
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Ours(made(t, filepath.Join(open, "upkeep.yaml"), 0o644)); err == nil ||
+		!strings.Contains(err.Error(), "chmod o-w "+open) {
+		t.Errorf("others can replace it: %v", err)
+	}
+	if err := files.Ours(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	if os.Geteuid() == 0 {
+		path := made(t, filepath.Join(dir, "theirs"), 0o600)
+		if err := os.Chown(path, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if err := files.Ours(path); err == nil || !strings.Contains(err.Error(), "chown 0 "+path) {
+			t.Errorf("another's: %v", err)
+		}
+		t.Setenv("SUDO_UID", "65534")
+		if err := files.Ours(path); err != nil {
+			t.Errorf("of who became root: %v", err)
+		}
+	}
+}
+
 func TestFolder(t *testing.T) {
 	dir := filepath.Join(shared(t), "data")
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -20,6 +20,30 @@ func Folder(path string) error {
 	return private(path, "folder", 0o007, 0o070, "chmod 700 ")
 }
 
+// Ours refuses a file that another user can write, or put another one in the place of: who writes a configuration
+// decides what upkeep does, and which of its secrets it sends where. Its group may write it, and all may read it.
+func Ours(path string) error {
+	if os.Getpid() == 1 {
+		return nil // as in private
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	switch mode := info.Mode().Perm(); {
+	case !owned(info):
+		return fmt.Errorf("the file %s belongs to user %d, who could have upkeep do anything; run: chown %d %s", path,
+			ownerOf(info), os.Geteuid(), path)
+	case mode&0o002 != 0 && open(filepath.Dir(path), 0o001):
+		return fmt.Errorf("every user can write the file %s (mode %04o); run: chmod o-w %s", path, mode, path)
+	}
+	return replaceable(path, "file")
+}
+
 // private refuses what belongs to another user, what others have one of the rights to, and what
 // its group has one of the rights to.
 func private(path, what string, others, group fs.FileMode, mend string) error {
@@ -87,9 +111,13 @@ func replaceable(path, what string) error {
 // Trusted reports whether a file is ours, root's or that of who became root by sudo, and not everybody may
 // write to it.
 func Trusted(info fs.FileInfo) bool {
+	return owned(info) && info.Mode().Perm()&0o002 == 0
+}
+
+// owned reports whether a file is ours, root's or that of who became root by sudo.
+func owned(info fs.FileInfo) bool {
 	owner := ownerOf(info)
-	return (trusted(owner) || os.Geteuid() == 0 && strconv.FormatUint(uint64(owner), 10) == os.Getenv("SUDO_UID")) &&
-		info.Mode().Perm()&0o002 == 0
+	return trusted(owner) || os.Geteuid() == 0 && strconv.FormatUint(uint64(owner), 10) == os.Getenv("SUDO_UID")
 }
 
 // trusted reports whether a user may have what is ours: we, and root.

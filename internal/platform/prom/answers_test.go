@@ -99,6 +99,33 @@ func TestAnswersWithoutTheirParts(t *testing.T) {
 	}
 }
 
+// An answer of many small parts would take eighty times its size of memory: it is given up before. A hundred thousand
+// alerts as Alertmanager has them are not too many.
+func TestAnswersOfManyParts(t *testing.T) {
+	f := newFake(t)
+	p, a := prom.Prometheus{URL: f.URL}, prom.Alertmanager{URL: f.URL}
+	for _, part := range []string{`{},`, `{"labels":{"a":"b"}},`, `"",`} {
+		f.answers(200, `[`+strings.Repeat(part, prom.PartsLimit/prom.PartsOf([]byte(part))+1))
+		for who, ask := range map[string]func() error{
+			"Alertmanager": func() error { _, err := a.Alerts(t.Context(), ""); return err },
+			"Prometheus":   func() error { _, err := p.Rules(t.Context()); return err },
+		} {
+			if err := ask(); err == nil || !strings.Contains(err.Error(), "more parts than") {
+				t.Errorf("%s, many %s: %v", who, part, err)
+			}
+		}
+	}
+	const usual = `{"annotations":{"action":"postgres/reindex","description":"A long text, with commas, and more.","limit":"0.3",` +
+		`"runbook_url":"https://x.example/r","summary":"75 % of the index are empty"},"endsAt":"2026-11-30T10:00:00.000Z",` +
+		`"fingerprint":"0123456789abcdef","receivers":[{"name":"upkeep"},{"name":"chat"}],"startsAt":"2026-11-30T09:00:00.000Z",` +
+		`"status":{"inhibitedBy":[],"mutedBy":[],"silencedBy":[],"state":"active"},"updatedAt":"2026-11-30T09:59:00.000Z",` +
+		`"generatorURL":"http://p/graph?g0.expr=up","labels":{"alertname":"PostgresIndexBloat","database":"shop","index":"i",` +
+		`"instance":"127.0.0.1:9847","job":"upkeep","schema":"public","server":"main","severity":"warning","table":"orders"}},`
+	if n := 100_000 * prom.PartsOf([]byte(usual)); n > prom.PartsLimit {
+		t.Errorf("a hundred thousand usual alerts have %d parts, more than %d", n, prom.PartsLimit)
+	}
+}
+
 // What a server says of its refusal is in the error as one short line of text, and its status
 // is known.
 func TestRefusalsAreShort(t *testing.T) {

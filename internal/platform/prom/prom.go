@@ -5,6 +5,7 @@
 package prom
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,8 +22,11 @@ const (
 	AskTimeout = 10 * time.Second
 
 	answerLimit = 16 << 20 // an answer is read up to here: 50,000 series are some 10 MB
-	// listingLimit is far above what a hundred thousand alerts take.
-	listingLimit = 256 << 20
+	// listingLimit is twice what a hundred thousand alerts take, some 70 MB. A client holds an answer three times.
+	listingLimit = 128 << 20
+
+	// partsLimit is twice what a hundred thousand alerts have: 128 MiB of empty ones would become 10 GB.
+	partsLimit = 32 << 20
 
 	errorLimit = 64 << 10 // the same for an answer that is an error
 	whyLimit   = 300      // so much of a refusal's text is repeated
@@ -101,7 +105,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, err
 	case res.StatusCode/100 == 2, a.follow && res.StatusCode/100 == 3 && res.Header.Get("Location") != "":
-		res.Body = &limited{ReadCloser: res.Body, limit: a.limit, left: a.limit}
+		res.Body = &limited{ReadCloser: res.Body, limit: a.limit, left: a.limit, parts: partsLimit}
 		return res, nil
 	}
 	defer func() { _ = res.Body.Close() }() // read only
@@ -117,6 +121,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 type limited struct {
 	io.ReadCloser
 	limit, left int64
+	parts       int // that may still come: a byte of them takes up to eighty bytes of memory
 }
 
 // Read implements io.Reader.
@@ -125,7 +130,17 @@ func (l *limited) Read(p []byte) (int, error) {
 	if l.left -= int64(n); l.left < 0 {
 		return 0, fmt.Errorf("the answer is larger than %d MiB", l.limit>>20)
 	}
+	if l.parts -= partsOf(p[:n]); l.parts < 0 {
+		return 0, errors.New("the answer has more parts than 200,000 alerts")
+	}
 	return n, err
+}
+
+// partsOf counts what takes memory in a JSON text: quotation marks, commas and objects, which are structs with
+// pointers, or maps.
+func partsOf(text []byte) int {
+	const ofObject = 8
+	return bytes.Count(text, []byte{'"'}) + bytes.Count(text, []byte{','}) + ofObject*bytes.Count(text, []byte{'{'})
 }
 
 // explain says what was asked, without a password, and whose deadline it was.

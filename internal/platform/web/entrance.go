@@ -1,10 +1,12 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -186,13 +188,17 @@ func (e *Entrance) enter(g *gin.Context, pools *pools, route Route, known bool) 
 	}
 	began := time.Now()
 	id, login, err := e.Guard.Identify(g.Request)
-	client := access.Network(g.Request)
+	client, before := id.String(), false
 	if login {
 		g.Set(identityKey, id)
-		client = id.String()
-		if e.Conns != nil && id.Role != access.None {
-			e.Conns.Hold(g.Request)
-		}
+	} else {
+		client, before = e.Guard.Client(g.Request)
+	}
+	if e.Conns != nil && (before || login && id.Role != access.None) {
+		e.Conns.Hold(g.Request)
+	}
+	if !login && err == nil && !arrives(g, route) {
+		return done, false
 	}
 	pool := route.Pool
 	switch {
@@ -203,6 +209,9 @@ func (e *Entrance) enter(g *gin.Context, pools *pools, route Route, known bool) 
 		pool = strangers()
 	case pool.Size == 0:
 		pool = readers()
+	}
+	if before { // strangers, who may come through the same proxy, keep no place from who is about to log in
+		pool.Name += " of known browsers"
 	}
 	free, inside := pools.enter(g.Request.Context(), pool, client)
 	if !inside {
@@ -227,6 +236,29 @@ func (e *Entrance) enter(g *gin.Context, pools *pools, route Route, known bool) 
 		return free, false
 	}
 	return free, false
+}
+
+// formTime is how long the form of a stranger may take to arrive.
+const formTime = 5 * time.Second
+
+// arrives reads the form of a stranger before it takes a place, which half a form would keep.
+func arrives(g *gin.Context, route Route) bool {
+	r := g.Request
+	if !route.Open && route.Proof == "" || route.Body == 0 || route.Body > defaultBody || r.Body == nil {
+		return true
+	}
+	_ = http.NewResponseController(g.Writer).SetReadDeadline(time.Now().Add(formTime)) // not every connection has one
+	body, err := io.ReadAll(http.MaxBytesReader(g.Writer, r.Body, route.Body))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		Refuse(g, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", route.Body))
+		return false
+	}
+	if err != nil {
+		Refuse(g, http.StatusBadRequest, "the body did not arrive")
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return true
 }
 
 // wrongWait is how long the answer to a wrong token or password takes at least.

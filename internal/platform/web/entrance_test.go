@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,6 +25,7 @@ import (
 // A fixture is a router whose requests the test makes by hand.
 type fixture struct {
 	router  *gin.Engine
+	guard   *access.Guard
 	log     bytes.Buffer
 	missing error // of the file with the token of ci
 }
@@ -39,14 +41,24 @@ func newFixture(routes ...web.Route) *fixture {
 			return name + "-token", nil
 		}}
 	}
-	e := &web.Entrance{Hosts: []string{"upkeep.example"}, Logger: logger,
-		Guard: access.New(access.Config{Tokens: []access.Token{token("ci", access.View), token("am", access.Deliver),
-			token("root", access.Admin)}, Logger: logger}),
+	f.guard = access.New(access.Config{Tokens: []access.Token{token("ci", access.View), token("am", access.Deliver),
+		token("root", access.Admin)}, Logger: logger, Users: ann{},
+		Key: func() ([]byte, error) { return []byte("key"), nil }})
+	e := &web.Entrance{Hosts: []string{"upkeep.example"}, Logger: logger, Guard: f.guard,
 		Login: func(g *gin.Context) { _, _ = io.WriteString(g.Writer, "please log in") }}
 	f.router = web.New(logger)
 	e.Mount(f.router, routes)
 	return f
 }
+
+// ann is the only user, whose password is right.
+type ann struct{}
+
+func (ann) Known(name, password string, _ func() (func(), error)) (bool, error) {
+	return name == "ann" && password == "right", nil
+}
+
+func (ann) Stamp(name string) ([]byte, bool) { return []byte("stamp"), name == "ann" }
 
 // ask returns the status of an answer and its text. Headers are pairs; Host is one of them.
 func (f *fixture) ask(method, path, body string, headers ...string) *httptest.ResponseRecorder {
@@ -277,6 +289,103 @@ func TestPlaces(t *testing.T) {
 	if n := strings.Count(f.log.String(), "request panicked"); n != 6 {
 		t.Errorf("%d panics are in the log", n)
 	}
+}
+
+// One who keeps as many answers going as there are places keeps no one else waiting.
+func TestPlacesOfOneClient(t *testing.T) {
+	inside, leave := make(chan bool, 9), make(chan bool)
+	held := web.Get("/held", access.View, "", func(*gin.Context) { inside <- true; <-leave })
+	quick := web.Get("/quick", access.View, "", hello)
+	held.Pool = web.Pool{Name: "four", Size: 4, Wait: 5 * time.Second}
+	quick.Pool = held.Pool
+	f := newFixture(held, quick)
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() { f.ask("GET", "/held", "", as("ci")...) })
+	}
+	for range 3 {
+		<-inside
+	}
+	if w := f.ask("GET", "/quick", "", as("root")...); w.Code != http.StatusOK {
+		t.Errorf("another client: %d", w.Code)
+	}
+	if len(inside) > 0 {
+		t.Error("one client has all places")
+	}
+	close(leave)
+	all.Wait()
+}
+
+// Half a form of a stranger keeps no place; one that is too large is refused, and a whole one is read.
+func TestHalfAForm(t *testing.T) {
+	login := web.Route{Methods: []string{http.MethodPost}, Path: "/login", Open: true, Body: 100,
+		Pool: web.Pool{Name: "login", Size: 1, Wait: time.Millisecond}, Handler: func(g *gin.Context) {
+			body, err := io.ReadAll(g.Request.Body)
+			_, _ = fmt.Fprintf(g.Writer, "%s %v", body, err)
+		}}
+	s := httptest.NewServer(newFixture(login).router)
+	defer s.Close()
+	at := s.Listener.Addr().String()
+	for range 3 {
+		c, err := net.Dial("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }() // it is not read
+		if _, err := io.WriteString(c, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // what keeps a place has it by then
+	for body, want := range map[string]string{"a whole form": "200 a whole form <nil>", "": "200  <nil>",
+		strings.Repeat("x", 100): "200 " + strings.Repeat("x", 100) + " <nil>", strings.Repeat("x", 101): "413 "} {
+		res, err := http.Post(s.URL+"/login", "application/x-www-form-urlencoded", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		_ = res.Body.Close() // it was read
+		if got := fmt.Sprint(res.StatusCode, " ", string(text)); err != nil || !strings.HasPrefix(got, want) {
+			t.Errorf("%.20q: %s, want %s", body, got, want)
+		}
+	}
+}
+
+// Strangers who fill the places of a route take none from a browser in which a user has logged in before, also where
+// both come from one address, as through a proxy.
+func TestPlacesOfKnownBrowsers(t *testing.T) {
+	inside, leave := make(chan bool, 1), make(chan bool)
+	login := web.Route{Methods: []string{http.MethodPost}, Path: "/login", Open: true, Handler: func(g *gin.Context) {
+		if g.Query("held") != "" {
+			inside <- true
+			<-leave
+		}
+	}, Pool: web.Pool{Name: "login", Size: 1, Wait: time.Millisecond}}
+	f := newFixture(login)
+	w := httptest.NewRecorder()
+	if err := f.guard.Begin(w, access.Identity{Kind: access.ByUser, Name: "ann"}, false); err != nil {
+		t.Fatal(err)
+	}
+	var cookies []string
+	for _, c := range w.Result().Cookies() {
+		if c.Name == access.Browser {
+			cookies = []string{"Cookie", c.Name + "=" + c.Value}
+		}
+	}
+	var all sync.WaitGroup
+	all.Go(func() { f.ask("POST", "/login?held=1", "") })
+	<-inside
+	if w := f.ask("POST", "/login", ""); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("a second stranger: %d", w.Code)
+	}
+	if w := f.ask("POST", "/login", "", "Cookie", access.Browser+"=e30.e30"); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("a made-up cookie: %d", w.Code)
+	}
+	if w := f.ask("POST", "/login", "", cookies...); w.Code != http.StatusOK {
+		t.Errorf("a known browser: %d %s", w.Code, w.Body)
+	}
+	close(leave)
+	all.Wait()
 }
 
 // The reason of a refusal is JSON, whatever is in it, and a name in a path is one part of it.

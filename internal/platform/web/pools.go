@@ -26,7 +26,8 @@ func (p *pools) enter(ctx context.Context, of Pool, client string) (free func(),
 	p.mu.Lock()
 	places := p.all[of.Name]
 	if places == nil {
-		places = &access.Places{Size: of.Size, Waiting: min(mostQueue, max(leastQueue, 4*of.Size)), Wait: of.Wait}
+		places = &access.Places{Size: of.Size, Waiting: min(mostQueue, max(leastQueue, 4*of.Size)), Wait: of.Wait,
+			Share: of.Size - of.Size/4}
 		p.all[of.Name] = places
 	}
 	p.mu.Unlock()

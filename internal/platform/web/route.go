@@ -34,7 +34,8 @@ type Route struct {
 	Handler gin.HandlerFunc
 }
 
-// A Pool bounds how many requests are answered at once.
+// A Pool bounds how many requests are answered at once. One client has three quarters of it at most, so that answers
+// which it does not read, or pages that it keeps open, keep no other client waiting.
 type Pool struct {
 	Name string
 	Size int

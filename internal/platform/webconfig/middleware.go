@@ -67,6 +67,18 @@ func (f *File) TLS() bool {
 	return err == nil && s.config.TLSConfig.IsEnabled()
 }
 
+// KeyFile returns the file with the key of the certificate, "" without TLS.
+func (f *File) KeyFile() string {
+	if f.path == "" {
+		return ""
+	}
+	s, err := f.current()
+	if err != nil {
+		return ""
+	}
+	return s.config.TLSConfig.TLSKeyPath
+}
+
 // Names returns the users of the file.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.users())) }
 

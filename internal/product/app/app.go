@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
@@ -41,6 +42,9 @@ import (
 
 // farewell is how long the answers that are under way may take at the end.
 const farewell = 5 * time.Second
+
+// unreadyEvery is how often the log says why upkeep is not ready.
+const unreadyEvery = 10 * time.Second
 
 // maxHeader is far above the longest approval link and what proxies add.
 const maxHeader = 64 << 10
@@ -93,6 +97,7 @@ type App struct {
 	sweeper   *retention.Sweeper
 
 	reloaded reloadMetrics
+	unready  rate.Sometimes // says in the log why, and not for each who asks
 
 	// limits returns the limits in the rules, which are parsed once.
 	limits func() (map[string]float64, error)

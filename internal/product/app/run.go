@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
@@ -20,7 +21,7 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 		o.Rules = alerts.Files()
 	}
 	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), start: c, config: c,
-		hurry:  make(chan struct{}, 1),
+		hurry: make(chan struct{}, 1), unready: rate.Sometimes{Interval: unreadyEvery},
 		limits: sync.OnceValues(func() (map[string]float64, error) { return ruleLimits(o.Rules) })}
 	a.conns = web.NewConns()
 	a.parts = a.list()

@@ -147,6 +147,7 @@ func (k *checker) private(at place, key, path string) {
 	case err == nil || errors.Is(err, fs.ErrNotExist):
 	case config.SecretKey(key):
 		k.fault(at, "%s: %v", name(at), err)
+	case files.Ours(path) != nil: // that is said already
 	case key == "alertmanager_file" || key == "receivers_file" || key == "config_file":
 		k.warn(at, "%s: %v; it may have secrets in it", name(at), err)
 	}
@@ -218,14 +219,35 @@ func reason(path string, err error) string {
 }
 
 // Danger returns what of a configuration is dangerous, as errors, and what is weak, as warnings:
-// users without a role, and roles without a user; passwords that others can listen to. serve
-// refuses to start with the former, and with secrets that others can read (config.Private). It
-// connects to nothing.
+// files by which other users would decide what upkeep does; users without a role, and roles
+// without a user; passwords that others can listen to. serve refuses to start with the former,
+// and with secrets that others can read (config.Private). It connects to nothing.
 func Danger(c *config.Config, source *config.Source) []Finding {
 	k := &checker{config: c, source: source}
+	k.owned()
 	k.users()
 	k.unencrypted()
 	return k.found
+}
+
+// owned looks at the files that decide who may do what, and who is sent a link that is a right.
+func (k *checker) owned() {
+	c := k.config
+	for _, one := range []struct {
+		at   place
+		path string
+	}{
+		{nil, k.source.File()}, {in("web", "config_file"), c.Web.ConfigFile},
+		{in("embedded", "alertmanager_file"), c.Embedded.AlertmanagerFile},
+		{in("notify", "receivers_file"), c.Notify.ReceiversFile},
+	} {
+		if one.path == "" {
+			continue
+		}
+		if err := files.Ours(one.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.fault(one.at, "%v", err)
+		}
+	}
 }
 
 // users compares the users of the web configuration file with their roles.
@@ -249,6 +271,11 @@ func (k *checker) users() {
 		if !slices.Contains(known, user) {
 			k.fault(in("web", "users", user), "web.users: %s is not in basic_auth_users of %s; add the user there, or "+
 				"remove this", user, w.ConfigFile)
+		}
+	}
+	if key := file.KeyFile(); key != "" {
+		if err := files.Secret(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.fault(in("web", "config_file"), "web.config_file: %v", err)
 		}
 	}
 	if !file.TLS() {

@@ -43,11 +43,14 @@ func runbookOf(e remediate.Incident) page.Runbook {
 	at := e.Alert.Annotations["runbook_url"]
 	u, err := url.Parse(at)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.Host == "" ||
-		strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		len(u.Host) > longestHost || strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return page.Runbook{}
 	}
 	return page.Runbook{At: at, Host: u.Host}
 }
+
+// longestHost is the longest name that there can be, with a port: of a longer one the end would be out of sight.
+const longestHost = 253 + len(":65535")
 
 // docList lists the pages of the manual.
 func (c *Console) docList(g *gin.Context) {

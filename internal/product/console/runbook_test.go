@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"fmt"
 	"html"
 	"net/http"
 	"os"
@@ -9,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // Every runbook is served, readable and with links that lead somewhere; an unknown name
@@ -98,5 +101,85 @@ func TestManual(t *testing.T) {
 	if page := get("/docs/actions"); !strings.Contains(page, `<div class="scroll" tabindex="0"`) ||
 		!strings.Contains(page, "</tbody>") {
 		t.Error("the tables of a page do not scroll")
+	}
+}
+
+// The runbook that a delivery names is a link only if it leads to a page on the web, and then its text says on which
+// host, in letters that look like no others. No other text of an alert is one.
+func TestRunbooksOfDeliveries(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 60) + "."
+	all := []struct{ at, host string }{
+		{"https://wiki.example/runbooks/disk?a=b&c=d#e", "wiki.example"},
+		{"http://wiki.example:8443/", "wiki.example:8443"},
+		{"HTTPS://Wiki.example/", "Wiki.example"},
+		{"https://xn--e1awd7f.example/", "xn--e1awd7f.example"},
+		{"https://[2001:db8::1]:8443/x", "[2001:db8::1]:8443"},
+		{"https://evil.example/#@wiki.example/", "evil.example"},
+		{"https://evil.example/?https://wiki.example/", "evil.example"},
+		{`https://evil.example/"><script>alert(1)</script>`, "evil.example"},
+		{"https://" + long + long + long + long + "example/", strings.Repeat(long, 4) + "example"},
+		{"https://wiki.example." + strings.Repeat(long, 5) + "evil.example/", ""},
+		{"", ""}, {" ", ""}, {"/runbooks/x", ""}, {"wiki.example", ""},
+		{"javascript:alert(1)", ""}, {"JaVaScRiPt:alert(1)//https://wiki.example/", ""}, {" javascript:alert(1)", ""},
+		{"java\nscript:alert(1)", ""}, {"\x01javascript:alert(1)", ""}, {"javascript://wiki.example/%0aalert(1)", ""},
+		{"data:text/html,<script>alert(1)</script>", ""}, {"data://wiki.example/text/html,x", ""},
+		{"vbscript:x", ""}, {"file:///etc/passwd", ""}, {"file://wiki.example/etc/passwd", ""}, {"blob:https://evil.example/x", ""},
+		{"ftp://evil.example/", ""}, {"//evil.example/x", ""}, {`/\evil.example/`, ""}, {`\\evil.example`, ""},
+		{"https:evil.example", ""}, {"https:///evil.example/", ""}, {`https:\\evil.example`, ""}, {`https://wiki.example\@evil.example/`, ""},
+		{"https://wiki.example@evil.example/", ""}, {"https://wiki.example:pass@evil.example/", ""}, {"https://@evil.example/", ""},
+		{"https://wiki.example%00.evil.example/", ""}, {"https://wiki.example%2eevil.example/", ""},
+		{"https://wiki.example\t.evil.example/", ""}, {"https://wiki.example\r\nX: y/", ""}, {"https://wiki.example\x00/", ""},
+		{"https://w\u0456ki.example/", ""}, {"https://wiki\u2024example/", ""}, {"https://wiki.example\u2215evil.example/", ""},
+		{"https://\u202eelpmaxe.ikiw/", ""}, {"https://wiki\u200b.example/", ""}, {"https://\uff57iki.example/", ""},
+		{"https://%d1%96.example/", ""}, {"https://wiki.example\xff/", ""}, {"https://[::1/", ""},
+	}
+	c := openViews(t, figures{})
+	var alerts []remediate.Alert
+	for n, one := range all {
+		alerts = append(alerts, remediate.Alert{Source: remediate.SourceAlertmanager, Firing: true, StartsAt: time.Now(),
+			Labels:      map[string]string{"alertname": fmt.Sprint("Runbook", n), "severity": "warning", "url": one.at},
+			Annotations: map[string]string{"summary": one.at, "runbook_url": one.at}})
+	}
+	if err := c.inbox.Accept(t.Context(), alerts); err != nil {
+		t.Fatal(err)
+	}
+	entry := regexp.MustCompile(`(?s)<strong>(Runbook[0-9]+)</strong>.*?</div></li>`)
+	anchor := regexp.MustCompile(`(?s)<a ([^>]*)>(.*?)</a>`)
+	href := regexp.MustCompile(`href="([^"]*)"`)
+	further := regexp.MustCompile(`href="(/\?after=[^"#]*)`)
+	got := make(map[string]string) // of each alert, where its links lead and what they say
+	for path := "/"; path != ""; {
+		status, text, _ := asAdmin(t, c.page.URL+path)
+		if status != http.StatusOK {
+			t.Fatalf("%s: %d", path, status)
+		}
+		if strings.Contains(text, "<script>") {
+			t.Errorf("%s: a script of an alert", path)
+		}
+		for _, m := range entry.FindAllStringSubmatch(text, -1) {
+			var links []string
+			for _, a := range anchor.FindAllStringSubmatch(m[0], -1) {
+				to := href.FindStringSubmatch(a[1])
+				links = append(links, html.UnescapeString(to[1]+" "+a[2]))
+				if !strings.Contains(a[1], `rel="noopener noreferrer"`) {
+					t.Errorf("%s: %s", m[1], a[0])
+				}
+			}
+			got[m[1]] = strings.Join(links, ", ")
+		}
+		path = ""
+		if m := further.FindStringSubmatch(text); m != nil {
+			path = html.UnescapeString(m[1])
+		}
+	}
+	for n, one := range all {
+		want := ""
+		if one.host != "" {
+			want = one.at + " runbook at " + one.host
+		}
+		if links, shown := got[fmt.Sprint("Runbook", n)]; links != want || !shown {
+			t.Errorf("%q: the links are %q, want %q; it is shown: %v", one.at, links, want, shown)
+		}
 	}
 }

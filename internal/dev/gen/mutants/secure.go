@@ -152,3 +152,69 @@ func ofAccess() []mutant {
 			replace: "		case false:", pkg: "./cmd/upkeep", run: "TestAttackFloodByAPI"},
 	}
 }
+
+// ofStrangers are the protections of what strangers and other users may learn, guess and have done.
+func ofStrangers() []mutant {
+	const (
+		access  = "internal/platform/access"
+		console = "internal/product/console"
+		prom    = "internal/platform/prom"
+	)
+	return []mutant{
+		{name: "host of a runbook", why: "the link of an alert says where it leads", file: console + "/runbook.go",
+			search: "return page.Runbook{At: at, Host: u.Host}", replace: "return page.Runbook{At: at}",
+			pkg: "./" + console, run: "TestRunbooksOfDeliveries"},
+		{name: "look-alikes", why: "a host of letters that look like others is no link", file: console + "/runbook.go",
+			search: "return r <= ' ' || r > '~'", replace: "return r <= ' '", pkg: "./" + console,
+			run: "TestRunbooksOfDeliveries"},
+		{name: "fault of a login", why: "a stranger learns no fault of the store", file: console + "/login.go",
+			search:  `	return "the login could not be checked; the log of upkeep says why"`,
+			replace: "	return err.Error()", pkg: "./" + console, run: "TestFaultsOnTheLoginPage"},
+		{name: "fault of a proof", why: "a stranger learns no file of upkeep", file: "internal/product/app/access.go",
+			search:  `"the admin token could not be read; the log of upkeep says why"`,
+			replace: "err.Error()", pkg: "./cmd/upkeep", run: "TestAttackByFaults"},
+		{name: "fault of a signature", why: "an unsigned sender learns no file", file: "remediate/webhook/webhook.go",
+			search:  "	if f.status == http.StatusInternalServerError {",
+			replace: "	if false {", pkg: "./cmd/upkeep", run: "TestAttackByFaults"},
+		{name: "silences", why: "the silences are bounded", file: "internal/product/embedded/alertmanager.go",
+			search: "	maxSilences = 2000", replace: "	maxSilences = 20000", pkg: "./internal/product/embedded",
+			run: "TestNumberOfSilences"},
+		{name: "browser's user", why: "the browser of one user has no tries of another", file: access + "/guard.go",
+			search: "b != nil && b.Name == name &&", replace: "b != nil &&", pkg: "./" + access,
+			run: "TestKnownBrowser"},
+		{name: "browser's password", why: "a new password ends what browsers were known by",
+			file: access + "/guard.go", search: "!there || !hmac.Equal(stamp, t.Stamp) {",
+			replace: "!there || stamp == nil || !hmac.Equal(stamp, stamp) {", pkg: "./" + access,
+			run: "TestKnownBrowser"},
+		{name: "browser's tries", why: "who has stolen the cookie of a browser guesses slowly",
+			file: access + "/guard.go", search: " && g.browsers.allow(b.ID, now) {", replace: " {",
+			pkg: "./" + access, run: "TestGuessingIsNotMadeEasier"},
+		{name: "browser's cookie", why: "no cookie is taken for another", file: access + "/cookie.go",
+			search: `ofBrowser = "browser\x00"`, replace: `ofBrowser = ""`, pkg: "./" + access,
+			run: "TestKnownBrowser"},
+		{name: "browser's place", why: "passwords of strangers take no place from a known browser",
+			file: access + "/guard.go", search: "places, from = &g.known, name",
+			replace: "places, from = &g.hashing, name", pkg: "./" + access, run: "TestKnownBrowserHasAPlace"},
+		{name: "half a form", why: "half a form of a stranger keeps no place",
+			file:   "internal/platform/web/entrance.go",
+			search: "	if !login && err == nil && !arrives(g, route) {", replace: "	if false {",
+			pkg: "./internal/platform/web", run: "TestHalfAForm"},
+		{name: "share", why: "one client keeps no other waiting by answers that it does not read",
+			file:   "internal/platform/web/pools.go",
+			search: "Share: of.Size - of.Size/4}", replace: "Share: of.Size}", pkg: "./internal/platform/web",
+			run: "TestPlacesOfOneClient"},
+		{name: "browser's pool", why: "requests of strangers take no place from a known browser",
+			file:   "internal/platform/web/entrance.go",
+			search: `		pool.Name += " of known browsers"`, replace: "", pkg: "./internal/platform/web",
+			run: "TestPlacesOfKnownBrowsers"},
+		{name: "one site", why: "who has many networks guesses as one client", file: access + "/guard.go",
+			search: `return of == "" || g.sites.allow(of+at, now)`, replace: `return of != " "`, pkg: "./" + access,
+			run: "TestGuessingFromASite"},
+		{name: "many parts", why: "an answer of Alertmanager takes no gigabytes", file: prom + "/prom.go",
+			search: "l.parts -= partsOf(p[:n]); l.parts < 0 {", replace: "l.parts -= partsOf(p[:n]); false {",
+			pkg: "./" + prom, run: "TestAnswersOfManyParts"},
+		{name: "files of others", why: "no other user decides what upkeep does",
+			file:   "internal/product/check/files.go",
+			search: "	k.owned()\n", replace: "", pkg: "./internal/product/check", run: "TestFilesOfOthers"},
+	}
+}
