@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -51,7 +50,7 @@ func checkConfig(ctx context.Context, out, errs io.Writer, file string, strict, 
 	c, source, err := config.Read(file, app.Known())
 	if err != nil {
 		fmt.Fprintln(errs, err)
-		if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(file); err != nil {
 			return quiet(exitUsage)
 		}
 		return quiet(exitNo)

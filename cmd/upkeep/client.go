@@ -37,7 +37,7 @@ type client struct {
 	as                      form
 
 	patience time.Duration // how long an answer may take; a minute where 0
-	next     string        // the query of the next part of the last list; "" where there is none
+	next     string        // the query of the next part of the last list; "" at its end
 }
 
 // A form is what an answer is written as.
@@ -167,7 +167,8 @@ func (l login) send(r *http.Request, base string, patience time.Duration) (res *
 			return nil, ctx.Err()
 		}
 		if away.Timeout() {
-			return nil, fail(exitAway, fmt.Errorf("no answer of %s within %s: it may be busy; try again", base, patience))
+			return nil, fail(exitAway, fmt.Errorf("no answer of %s within %s: it may be busy; try again", base,
+				patience))
 		}
 		return nil, fail(exitAway, fmt.Errorf("no upkeep answers at %s: start one with \"upkeep serve\", or say where "+
 			"it is with --url (%w)", base, away.Err))

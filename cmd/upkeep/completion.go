@@ -119,7 +119,8 @@ func (c *client) request(cmd *cobra.Command, args []string, to string) ([]string
 			}
 		}
 	}
-	return labels, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveKeepOrder
+	return labels, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace |
+		cobra.ShellCompDirectiveKeepOrder
 }
 
 // prefixed puts a text before each of some names.

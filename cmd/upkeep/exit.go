@@ -36,7 +36,7 @@ func exits() []struct {
 		meaning string
 	}{
 		{exitDone, "done"},
-		{exitNo, "the answer is no: a run did not help, a plan would not run now, nothing matches, a check found errors"},
+		{exitNo, "the answer is no: a run did not help, a plan would not run now, nothing matches, errors were found"},
 		{exitUsage, "wrong usage: command, flag, argument, or a configuration that cannot be read"},
 		{exitAway, "no upkeep can be reached, or it cannot answer at the moment; try again"},
 		{exitDenied, "not logged in, or the role does not allow it"},

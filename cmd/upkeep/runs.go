@@ -40,12 +40,13 @@ func runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "List runs and their results, newest first",
-		Long: "List runs and their results, newest first. Runs that did nothing are left out: nothing was to do, or the\n" +
-			"incident or its subject was gone; --all and --state list them too. A run in state " +
-			string(remediate.AwaitingApproval) + "\nneeds a person (upkeep approve or upkeep reject); one in state " +
-			string(remediate.Waiting) + " waits for a guard.\ndocs/states.md describes all states.\n\n" +
-			"With --watch the list is shown again whenever it changes, until Ctrl-C. Where the output is no terminal\n" +
-			"each run is written when it changes: a line of text, of JSON (-o json) or a YAML document.",
+		Long: `List runs and their results, newest first. Runs that did nothing are left out: nothing was to do, or the
+incident or its subject was gone; --all and --state list them too. A run in state ` + string(remediate.AwaitingApproval) + `
+needs a person (upkeep approve or upkeep reject); one in state ` + string(remediate.Waiting) + ` waits for a guard.
+docs/states.md describes all states.
+
+With --watch the list is shown again whenever it changes, until Ctrl-C. Where the output is no terminal
+each run is written when it changes: a line of text, of JSON (-o json) or a YAML document.`,
 		Example: `  upkeep runs --state active                 what has not ended
   upkeep runs --target main --since 7d       of one target in a week
   upkeep runs --policy "index bloat" --all   of one policy, also those that did nothing
@@ -78,7 +79,8 @@ func runsCommand() *cobra.Command {
 	flags.StringVar(&f.action, "action", "", "only of this action")
 	flags.StringVar(&f.policy, "policy", "", "only of this policy")
 	flags.StringVar(&f.target, "target", "", "only on this target")
-	flags.StringVar(&f.since, "since", "", "only those requested since then: how long ago (2h, 7d) or a time (2026-11-30T03:00)")
+	flags.StringVar(&f.since, "since", "", "only those requested since then: how long ago (2h, 7d)\n"+
+		"or a time (2026-11-30T03:00)")
 	flags.StringVar(&f.until, "until", "", "only those requested before then")
 	flags.StringVar(&f.text, "text", "", "only with this text in subject, reason, action or policy")
 	flags.BoolVar(&f.all, "all", false, "also those that did nothing")
@@ -113,8 +115,8 @@ func (f *runsFlags) query(now time.Time) (url.Values, error) {
 		return nil, usage.Errorf("--before %d: want the number of a run", f.before)
 	}
 	query := make(url.Values)
-	for key, value := range map[string]string{page.KeyState: f.state, page.KeyAction: f.action, page.KeyPolicy: f.policy,
-		page.KeyTarget: f.target, page.KeyText: f.text} {
+	for key, value := range map[string]string{page.KeyState: f.state, page.KeyAction: f.action,
+		page.KeyPolicy: f.policy, page.KeyTarget: f.target, page.KeyText: f.text} {
 		if value != "" {
 			query.Set(key, value)
 		}
@@ -144,8 +146,8 @@ func moment(value string, now time.Time) (time.Time, error) {
 	if ago, err := model.ParseDuration(value); err == nil {
 		return now.Add(-time.Duration(ago)), nil
 	}
-	for _, form := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateTime,
-		time.DateOnly} {
+	for _, form := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04",
+		time.DateTime, time.DateOnly} {
 		if at, err := time.ParseInLocation(form, value, time.Local); err == nil {
 			return at, nil
 		}

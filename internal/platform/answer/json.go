@@ -22,8 +22,8 @@ func write(w io.Writer, v any, indent string) error {
 	return e.Encode(Lists(v))
 }
 
-// Lists returns a copy of a value in which every list and every map that is nil is empty. The value itself is only read: it
-// may be part of what others read meanwhile.
+// Lists returns a copy of a value in which every list and every map that is nil is empty. The value itself is only
+// read: it may be part of what others read meanwhile.
 func Lists(v any) any {
 	if v == nil {
 		return nil

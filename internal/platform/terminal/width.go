@@ -32,7 +32,7 @@ func columnsOf(r rune) int {
 	}
 }
 
-// ellipsis stands for what was cut off.
+// ellipsis is in the place of what was cut off.
 const ellipsis = "…"
 
 // Cut shortens a visible text to so many columns at its end.

@@ -49,9 +49,10 @@ func actionLines(all []remediate.Action) []ActionLine {
 		l := byName[a.Name]
 		if l == nil {
 			summary, _, _ := strings.Cut(a.Doc, ". ")
-			l = &ActionLine{Name: a.Name, Summary: strings.TrimSuffix(strings.Join(strings.Fields(summary), " "), ".") + ".",
-				Risk: a.Risk.String(), Lowers: slices.Compact(a.Metrics()), Labels: a.Subject, Exclusive: a.Exclusive,
-				Asks: a.Asks, Windowed: a.Windowed, Timeout: model.Duration(a.Timeout).String(),
+			summary = strings.TrimSuffix(strings.Join(strings.Fields(summary), " "), ".") + "."
+			l = &ActionLine{Name: a.Name, Summary: summary, Risk: a.Risk.String(), Lowers: slices.Compact(a.Metrics()),
+				Labels: a.Subject, Exclusive: a.Exclusive, Asks: a.Asks, Windowed: a.Windowed,
+				Timeout: model.Duration(a.Timeout).String(),
 				Effects: map[string]string{"lock": a.Effects.Lock, "blocks": a.Effects.Blocks, "wal": a.Effects.WAL,
 					"disk": a.Effects.Disk, "undo": a.Effects.Undo}}
 			for _, p := range a.Params {

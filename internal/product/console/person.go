@@ -201,8 +201,8 @@ func (c *Console) retried(g *gin.Context, id int64, a Answer) (made remediate.Ru
 		return made, &statusError{http.StatusConflict, "an observed run is not run once more: its policy only observes"}
 	}
 	if run.Request.Mode == remediate.Ask && !may(g).Approve { // a rejection is not for others to undo
-		return made, &statusError{http.StatusForbidden, fmt.Sprintf("run %d needed approval: to run it once more needs "+
-			"the role approve", id)}
+		return made, &statusError{http.StatusForbidden, fmt.Sprintf("run %d needed approval: to run it once more "+
+			"needs the role approve", id)}
 	}
 	return c.Engine.Retry(g.Request.Context(), run, a.By, a.Why)
 }

@@ -34,8 +34,8 @@ func (c *Console) Routes() []web.Route {
 
 		web.Get(Prefix+"/status", access.View, "what fires, waits and is paused; the collectors", c.status),
 		web.Get(Prefix+"/incidents", access.View, "open incidents, the oldest first; limit, after", c.incidents),
-		web.Get(Prefix+"/runs", access.View, "runs, the newest first; limit, state, action, policy, target, since, until, "+
-			"q, all=0, before", c.runs),
+		web.Get(Prefix+"/runs", access.View, "runs, the newest first; limit, state, action, policy, target, "+
+			"since, until, q, all=0, before", c.runs),
 		web.Get(Prefix+"/runs/:id", access.View, "one run with its journal entries; progress=1", c.run),
 		web.Get(Prefix+"/pauses", access.View, "the pauses", c.pauses),
 		web.Get(Prefix+"/schedules", access.View, "the next and last occurrences", c.schedules),

@@ -156,8 +156,8 @@ func Policies(w io.Writer, lines []console.PolicyLine, wide bool) error {
 	}
 	for _, l := range lines {
 		if !l.Demoted.IsZero() {
-			fmt.Fprintf(w, "\n%s is demoted since %s: %s\nIts runs need approval until: upkeep policy promote %q --why …\n",
-				l.Name, l.Demoted.Local().Format(time.DateTime), l.Why, l.Name)
+			fmt.Fprintf(w, "\n%s is demoted since %s: %s\nIts runs need approval until: upkeep policy promote %q "+
+				"--why …\n", l.Name, l.Demoted.Local().Format(time.DateTime), l.Why, l.Name)
 		}
 	}
 	return nil

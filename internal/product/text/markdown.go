@@ -23,8 +23,8 @@ func Markdown(w io.Writer, s console.RunDetails) {
 		fmt.Fprintf(w, "| policy | %s, step %d |\n", quoteCell(r.Request.Policy), r.Request.Step+1)
 	}
 	if s.Lowers != "" {
-		fmt.Fprintf(w, "| `%s` | %s → %s, %s |\n", s.Lowers, page.Quantity(s.Lowers, r.Before), page.Quantity(s.Lowers, r.After),
-			limit(s.Lowers, r.Request.Limit))
+		fmt.Fprintf(w, "| `%s` | %s → %s, %s |\n", s.Lowers, page.Quantity(s.Lowers, r.Before),
+			page.Quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
 	}
 	fmt.Fprintf(w, "| from, to | %s, %s (%s) |\n| outcome | %s |\n", stamp(r.Created), stamp(r.Changed),
 		r.Changed.Sub(r.Created).Round(time.Millisecond), quoteCell(r.Why))

@@ -23,8 +23,8 @@ func Details(w io.Writer, s console.RunDetails) {
 		fmt.Fprintf(w, "  policy  %s\n", r.Request.Policy)
 	}
 	if s.Lowers != "" {
-		fmt.Fprintf(w, "  %s: %s → %s, %s\n", s.Lowers, page.Quantity(s.Lowers, r.Before), page.Quantity(s.Lowers, r.After),
-			limit(s.Lowers, r.Request.Limit))
+		fmt.Fprintf(w, "  %s: %s → %s, %s\n", s.Lowers, page.Quantity(s.Lowers, r.Before),
+			page.Quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
 	}
 	if e := s.Incident; e != nil {
 		fmt.Fprintf(w, "\nincident %d: %s since %s", e.ID, e.Name(), e.Opened.Local().Format(time.DateTime))
@@ -120,6 +120,6 @@ func Progress(s console.RunDetails, now time.Time) string {
 		under = fmt.Sprintf("; %s, %s: %.0f %%", p.Command, p.Phase, 100*p.Ratio)
 	}
 	full := min(barWidth, int(barWidth*done/float64(all)))
-	return fmt.Sprintf("[%s%s] %d of %d steps done%s; %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
-		r.Done, all, under, text)
+	return fmt.Sprintf("[%s%s] %d of %d steps done%s; %s", strings.Repeat("#", full),
+		strings.Repeat(".", barWidth-full), r.Done, all, under, text)
 }

@@ -23,8 +23,9 @@ func Status(w io.Writer, s console.Status, now time.Time) {
 	}
 	fmt.Fprintln(screen, summary(s))
 	for _, r := range s.Stuck {
-		line(terminal.Bad, "STUCK", "run %d: %s on %s is %s: %s. See upkeep show %d; cancel it with upkeep cancel %d --why …",
-			r.Run.ID, r.Run.Request.Action, journal.Subject(r.Run.Request.Subject), r.Run.State, r.Why, r.Run.ID, r.Run.ID)
+		line(terminal.Bad, "STUCK", "run %d: %s on %s is %s: %s. See upkeep show %d; cancel it with upkeep cancel %d "+
+			"--why …", r.Run.ID, r.Run.Request.Action, journal.Subject(r.Run.Request.Subject), r.Run.State, r.Why,
+			r.Run.ID, r.Run.ID)
 	}
 	for _, p := range s.Pauses {
 		line(terminal.Busy, "PAUSED", "%s by %s: %s", p.Scope, p.By, p.Reason)
@@ -33,13 +34,13 @@ func Status(w io.Writer, s console.Status, now time.Time) {
 		}
 	}
 	for _, r := range s.Awaiting {
-		line(terminal.Ask, "AWAITING APPROVAL", "run %d: %s on %s. See upkeep show %d; then upkeep approve %d, or upkeep "+
-			"reject %d --why …", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
+		line(terminal.Ask, "AWAITING APPROVAL", "run %d: %s on %s. See upkeep show %d; then upkeep approve %d, or "+
+			"upkeep reject %d --why …", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
 	}
 	for _, t := range s.Targets {
 		if t.State == "down" {
-			line(terminal.Bad, "DOWN", "%s (%s): %s. Start it, or check its address and login: upkeep check --connect", t.Name,
-				strings.Join(t.Kinds, ", "), strings.TrimSuffix(t.Why, "."))
+			line(terminal.Bad, "DOWN", "%s (%s): %s. Start it, or check its address and login: upkeep check "+
+				"--connect", t.Name, strings.Join(t.Kinds, ", "), strings.TrimSuffix(t.Why, "."))
 		}
 	}
 	for _, e := range s.Incidents {

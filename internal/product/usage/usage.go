@@ -89,7 +89,7 @@ func arguments(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// Known returns an error where a command line names no command that there is.
+// Known returns an error for a command line that names an unknown command.
 func Known(root *cobra.Command, args []string) error {
 	if len(args) > 0 && strings.HasPrefix(args[0], "__") { // of the completion
 		return nil
