@@ -18,53 +18,57 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 )
 
-// answers are what the commands write for programs, by command.
-func answers() map[string]reflect.Type {
-	stopped, run := reflect.TypeFor[console.Stopped](), reflect.TypeFor[console.RunDetails]()
-	policy := reflect.TypeFor[struct {
+// answers are what the commands write for programs, by command. Some write another answer for other arguments.
+func answers() map[string][]reflect.Type {
+	stopped := one(reflect.TypeFor[console.Stopped]())
+	details := reflect.TypeFor[console.RunDetails]()
+	run := []reflect.Type{details, reflect.TypeFor[remediate.Run]()} // that is followed; with --detach
+	policy := one(reflect.TypeFor[struct {
 		Policy string `json:"policy"`
-	}]()
-	check, review := reflect.TypeFor[console.Check](), reflect.TypeFor[report.Report]()
-	return map[string]reflect.Type{
-		"actions":        reflect.TypeFor[[]console.ActionLine](),
-		"alerts":         reflect.TypeFor[[]remediate.Incident](),
+	}]())
+	check, review := one(reflect.TypeFor[console.Check]()), one(reflect.TypeFor[report.Report]())
+	return map[string][]reflect.Type{
+		"actions":        {reflect.TypeFor[[]console.ActionLine](), reflect.TypeFor[console.ActionLine]()},
+		"alerts":         one(reflect.TypeFor[[]remediate.Incident]()),
 		"approve":        stopped,
 		"cancel":         stopped,
-		"forecast":       reflect.TypeFor[[]forecast.Row](),
-		"inbox":          reflect.TypeFor[console.InboxList](),
-		"journal list":   reflect.TypeFor[[]remediate.Entry](),
+		"forecast":       one(reflect.TypeFor[[]forecast.Row]()),
+		"inbox":          {reflect.TypeFor[console.InboxList](), reflect.TypeFor[remediate.DeadLetter]()},
+		"journal list":   one(reflect.TypeFor[[]remediate.Entry]()),
 		"journal replay": check,
 		"journal verify": check,
-		"login":          reflect.TypeFor[console.LoginLink](),
-		"logs top":       reflect.TypeFor[map[string]logs.Report](),
-		"pause":          reflect.TypeFor[remediate.Pause](),
-		"plan":           reflect.TypeFor[engine.Preview](),
+		"login":          one(reflect.TypeFor[console.LoginLink]()),
+		"logs top":       one(reflect.TypeFor[map[string]logs.Report]()),
+		"pause":          one(reflect.TypeFor[remediate.Pause]()),
+		"plan":           one(reflect.TypeFor[engine.Preview]()),
 		"policy close":   policy,
-		"policy list":    reflect.TypeFor[[]console.PolicyLine](),
+		"policy list":    one(reflect.TypeFor[[]console.PolicyLine]()),
 		"policy promote": policy,
 		"reject":         stopped,
 		"report month":   review,
 		"report quarter": review,
-		"resume": reflect.TypeFor[struct {
+		"resume": one(reflect.TypeFor[struct {
 			Scope string `json:"scope"`
-		}](),
+		}]()),
 		"retry":    run,
-		"rights":   reflect.TypeFor[[]rights.Need](),
+		"rights":   one(reflect.TypeFor[[]rights.Need]()),
 		"run":      run,
-		"runs":     reflect.TypeFor[[]console.Line](),
-		"schedule": reflect.TypeFor[console.Calendar](),
-		"show":     run,
-		"status":   reflect.TypeFor[console.Status](),
-		"targets":  reflect.TypeFor[[]console.TargetLine](),
-		"version":  reflect.TypeFor[console.Build](),
+		"runs":     one(reflect.TypeFor[[]console.Line]()),
+		"schedule": one(reflect.TypeFor[console.Calendar]()),
+		"show":     one(details),
+		"status":   one(reflect.TypeFor[console.Status]()),
+		"targets":  one(reflect.TypeFor[[]console.TargetLine]()),
+		"version":  one(reflect.TypeFor[console.Build]()),
 	}
 }
+
+func one(t reflect.Type) []reflect.Type { return []reflect.Type{t} }
 
 // schemas returns a JSON schema for each answer, by file.
 func schemas() (map[string]string, error) {
 	files := make(map[string]string)
 	for command, of := range answers() {
-		s, err := schema(of)
+		s, err := schema(of...)
 		if err != nil {
 			return nil, fmt.Errorf("schema of upkeep %s: %w", command, err)
 		}
@@ -79,8 +83,24 @@ func schemas() (map[string]string, error) {
 	return files, nil
 }
 
-// schema describes a type as it is written: its lists are never null, and a later version may add properties.
-func schema(of reflect.Type) (*jsonschema.Schema, error) {
+// schema describes an answer that is of one of some types.
+func schema(types ...reflect.Type) (*jsonschema.Schema, error) {
+	if len(types) == 1 {
+		return typeSchema(types[0])
+	}
+	s := new(jsonschema.Schema)
+	for _, of := range types {
+		alternative, err := typeSchema(of)
+		if err != nil {
+			return nil, err
+		}
+		s.AnyOf = append(s.AnyOf, alternative)
+	}
+	return s, nil
+}
+
+// typeSchema describes a type as it is written: its lists are never null, and a later version may add properties.
+func typeSchema(of reflect.Type) (*jsonschema.Schema, error) {
 	s, err := jsonschema.ForType(of, &jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[time.Time]():       {Type: "string", Format: "date-time"},
 		reflect.TypeFor[time.Duration]():   {Type: "integer", Description: "nanoseconds"},
