@@ -25,6 +25,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/text"
 	"github.com/ai-micro-service/upkeep/internal/product/usage"
 )
 
@@ -209,31 +210,32 @@ func waiting(errs io.Writer, what string) (end func()) {
 func readAnswer(res *http.Response, out any, people bool) error {
 	from := res.Request.URL.Host
 	strange := func(format string, args ...any) error { return fail(exitAway, fmt.Errorf(format, args...)) }
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return strange("answer of %s: %w", from, err)
 	}
-	if len(text) > maxAnswer {
+	if len(body) > maxAnswer {
 		return strange("the answer of %s is longer than %d MiB; is that an upkeep?", from, maxAnswer>>20)
 	}
-	if shown, err := visible.JSON(text); err == nil && (people || res.StatusCode >= 300) {
-		text = shown
+	if shown, err := visible.JSON(body); err == nil && (people || res.StatusCode >= 300) {
+		body = shown
 	}
 	if res.StatusCode >= 300 {
 		var said struct{ Error, Reason string }
-		if json.Unmarshal(text, &said) != nil || said.Error == "" {
+		if json.Unmarshal(body, &said) != nil || said.Error == "" {
 			return strange("the answer of %s is %s; is that an upkeep?", from, res.Status)
 		}
+		what := cmp.Or(text.OneLine(said.Error), said.Error)
 		if said.Reason != "" {
-			return fail(exitRefused, fmt.Errorf("refused (%s): %s", said.Reason, said.Error))
+			return fail(exitRefused, fmt.Errorf("refused (%s): %s", said.Reason, what))
 		}
-		return fail(exitOf(res.StatusCode), errors.New(said.Error))
+		return fail(exitOf(res.StatusCode), errors.New(what))
 	}
-	if key := missing(text, out); key != "" {
+	if key := missing(body, out); key != "" {
 		return strange("%s answered %s without %q: %.200q; is that an upkeep of this version?", from, res.Status,
-			key, text)
+			key, body)
 	}
-	if err := json.Unmarshal(text, out); err != nil {
+	if err := json.Unmarshal(body, out); err != nil {
 		return strange("answer of %s: %w; is that an upkeep of this version?", from, err)
 	}
 	return nil

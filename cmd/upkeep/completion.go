@@ -24,8 +24,8 @@ const tabTime = time.Second
 // everyAction completes the names of actions, which are known without a running upkeep.
 func everyAction(*cobra.Command, []string, string) (names []string, d cobra.ShellCompDirective) {
 	for _, a := range catalog.EveryAction() {
-		summary, _, _ := strings.Cut(a.Doc, ". ")
-		names = append(names, a.Name+"\t"+strings.Join(strings.Fields(summary), " "))
+		summary, _, _ := strings.Cut(strings.Join(strings.Fields(a.Doc), " "), ". ")
+		names = append(names, a.Name+"\t"+summary)
 	}
 	slices.Sort(names)
 	return names, cobra.ShellCompDirectiveNoFileComp

@@ -48,8 +48,8 @@ func actionLines(all []remediate.Action) []ActionLine {
 	for _, a := range all {
 		l := byName[a.Name]
 		if l == nil {
-			summary, _, _ := strings.Cut(a.Doc, ". ")
-			summary = strings.TrimSuffix(strings.Join(strings.Fields(summary), " "), ".") + "."
+			summary, _, _ := strings.Cut(strings.Join(strings.Fields(a.Doc), " "), ". ")
+			summary = strings.TrimSuffix(summary, ".") + "."
 			l = &ActionLine{Name: a.Name, Summary: summary, Risk: a.Risk.String(), Lowers: slices.Compact(a.Metrics()),
 				Labels: a.Subject, Exclusive: a.Exclusive, Asks: a.Asks, Windowed: a.Windowed,
 				Timeout: model.Duration(a.Timeout).String(),

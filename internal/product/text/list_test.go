@@ -163,7 +163,7 @@ See what it would do: upkeep plan postgres/reindex server=… index=…
 // The first line says how things are; then each is on a line, the most urgent first, and an error once.
 func TestStatus(t *testing.T) {
 	var b strings.Builder
-	refused := "permission denied for view pg_stat_statements\n(SQLSTATE 42501)"
+	refused := `permission denied for view pg_stat_statements\n\t(SQLSTATE 42501)\n\t(SQLSTATE 42501)`
 	s := console.Status{
 		Open: 3, Firing: map[string]int64{"critical": 1, "warning": 2},
 		Targets: []console.TargetLine{{Name: "cache", Kinds: []string{"redis"}, State: "down", Why: "connection refused"},

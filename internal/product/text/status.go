@@ -119,7 +119,7 @@ func problems(s console.Status) (all []problem) {
 		}) {
 			continue
 		}
-		text := strings.Join(strings.Fields(k.Err), " ")
+		text := OneLine(k.Err)
 		if where[text] == nil {
 			texts = append(texts, text)
 		}
@@ -134,6 +134,17 @@ func problems(s console.Status) (all []problem) {
 		all = append(all, problem{text, named})
 	}
 	return all
+}
+
+// OneLine is an error without the lines that are in it twice. In an answer for people a line ends with an escape.
+func OneLine(err string) string {
+	var lines []string
+	for _, line := range strings.Split(strings.NewReplacer(`\n`, "\n", `\t`, " ").Replace(err), "\n") {
+		if line = strings.Join(strings.Fields(line), " "); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " ")
 }
 
 // advice says what to do about an error of a collector, where its words show it.
@@ -162,7 +173,7 @@ func Collectors(w io.Writer, s console.Status, now time.Time, wide bool) error {
 		answered, state := terminal.Age(now, k.At), terminal.Cell{Text: "ok"}
 		switch text := cmp.Or(k.Err, k.Down); {
 		case text != "":
-			state = terminal.Cell{Text: strings.Join(strings.Fields(text), " "), Style: terminal.Bad}
+			state = terminal.Cell{Text: OneLine(text), Style: terminal.Bad}
 		case k.At.IsZero():
 			answered, state.Text = "–", "not asked yet"
 		}
