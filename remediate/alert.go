@@ -25,7 +25,7 @@ type Alert struct {
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 	Firing      bool              `json:"firing"`
-	StartsAt    time.Time         `json:"starts_at"`
+	StartsAt    time.Time         `json:"starts_at,omitzero"`
 	EndsAt      time.Time         `json:"ends_at,omitzero"` // of one that is not firing, where the source tells it
 	Expr        string            `json:"expr,omitempty"`   // the rule's expression, where the source tells it
 

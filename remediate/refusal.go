@@ -8,9 +8,9 @@ import (
 
 // A Refusal says that a run was stopped on purpose. It is an outcome, not a fault.
 type Refusal struct { //nolint:errname // an outcome that travels as an error but is not one
-	Reason string    // small and enumerated: one of the Reason constants; a metric label
-	Detail string    // for people
-	Until  time.Time // when to look again; zero when the refusal is final
+	Reason string    `json:"reason"`         // small and enumerated: one of the Reason constants; a metric label
+	Detail string    `json:"detail"`         // for people
+	Until  time.Time `json:"until,omitzero"` // when to look again; zero when the refusal is final
 }
 
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }

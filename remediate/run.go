@@ -72,7 +72,7 @@ type Run struct {
 	// how often in a row upkeep ended without a word in the step that is begun, and the step had
 	// made no progress
 	Lost    int       `json:"lost,omitempty"`
-	Due     time.Time `json:"due"`              // not looked at before
+	Due     time.Time `json:"due,omitzero"`     // not looked at before
 	Applied time.Time `json:"applied,omitzero"` // when the last step was done
 	Created time.Time `json:"created"`
 	Changed time.Time `json:"changed"`          // when the last entry was written

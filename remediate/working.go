@@ -41,7 +41,7 @@ type Pause struct {
 	Scope  string    `json:"scope"` // "all", "policy/NAME", "action/NAME" or "target/NAME"
 	Reason string    `json:"reason"`
 	By     string    `json:"by"`
-	Since  time.Time `json:"since"`
+	Since  time.Time `json:"since,omitzero"`
 	Until  time.Time `json:"until,omitzero"` // zero: until somebody ends it
 }
 

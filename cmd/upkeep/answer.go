@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 func approveCommand() *cobra.Command {
@@ -56,6 +57,7 @@ this incident. A run whose steps are all done cannot be cancelled. The command p
 the run has ended, and otherwise what it waits for.`
 	cmd.Example = "  upkeep cancel 7 --why 'the disk is too slow today'"
 	c.why(cmd)
+	cmd.ValidArgsFunction = c.runs(page.StateActive)
 	return cmd
 }
 
@@ -70,23 +72,26 @@ func answerCommand(verb, short string, done func(console.Stopped) string) (*cobr
 	cmd := &cobra.Command{
 		Use:   verb + " RUN",
 		Short: short,
-		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := runPath(args[0])
+			if err != nil {
+				return err
+			}
 			a := c.answer()
 			a.By = whoami()
 			var run console.Stopped
-			if err := c.do(cmd.Context(), http.MethodPost, "/runs/"+url.PathEscape(args[0])+"/"+verb, a,
-				&run); err != nil {
+			if err := c.do(cmd.Context(), http.MethodPost, path+"/"+verb, a, &run); err != nil {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), run)
+				return c.print(cmd, run)
 			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), done(run))
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), done(run))
 			return err
 		},
 	}
 	c.flags(cmd)
+	cmd.ValidArgsFunction = c.runs(remediate.AwaitingApproval)
 	return cmd, c
 }
 
@@ -94,6 +99,6 @@ func answerCommand(verb, short string, done func(console.Stopped) string) (*cobr
 func (c *answerer) why(cmd *cobra.Command) {
 	var why string
 	cmd.Use += " --why REASON"
-	cmd.Flags().StringVar(&why, "why", "", "reason, recorded in the journal (required)")
+	whyFlag(cmd, &why)
 	c.answer = func() console.Answer { return console.Answer{Why: why} }
 }

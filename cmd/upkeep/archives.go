@@ -34,7 +34,6 @@ killed, or rows changed meanwhile, before they were deleted. It may be removed.`
   upkeep archives verify -c upkeep.yaml
   zcat FILE | head -1                                  what is in a file
   zcat FILE | tail -n +2 | psql -c 'COPY … FROM stdin'   its rows; the statement is in its first line`,
-		Args: cobra.NoArgs,
 	}
 	for _, c := range []struct {
 		use, short string
@@ -45,7 +44,7 @@ killed, or rows changed meanwhile, before they were deleted. It may be removed.`
 	} {
 		var file string
 		sub := &cobra.Command{
-			Use: c.use, Short: c.short, Args: cobra.NoArgs,
+			Use: c.use, Short: c.short,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return archives(cmd.Context(), cmd.OutOrStdout(), file, c.verify)
 			},
@@ -60,7 +59,7 @@ killed, or rows changed meanwhile, before they were deleted. It may be removed.`
 func archives(ctx context.Context, w io.Writer, file string, verify bool) error {
 	c, err := config.Load(file, app.Known())
 	if err != nil {
-		return err
+		return fail(exitUsage, err)
 	}
 	set, err := app.Targets(c)
 	if err != nil {
@@ -87,8 +86,9 @@ func archives(ctx context.Context, w io.Writer, file string, verify bool) error 
 	}
 	if len(wrong) > 0 {
 		wrong = append(wrong, fmt.Errorf("%d objects with archived rows are missing or damaged", len(wrong)))
+		return fail(exitNo, errors.Join(wrong...))
 	}
-	return errors.Join(wrong...)
+	return nil
 }
 
 // list prints the objects of one archive and returns what is wrong with those that

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -33,9 +33,9 @@ With --connect the command also logs in to every PostgreSQL, Redis, Docker engin
 Alertmanager and bucket of the configuration and to the store, and lists versions, missing
 rights and missing extensions. It changes nothing.
 
-The exit status is 1 if there is an error, and with --strict also if there is a warning.`,
+The exit status is 1 if there is an error, and with --strict also if there is a warning; 2 if
+there is no such file.`,
 		Example: "  upkeep check --config upkeep.yaml --connect",
-		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return checkConfig(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), file, strict, connect)
 		},
@@ -50,7 +50,10 @@ func checkConfig(ctx context.Context, out, errs io.Writer, file string, strict, 
 	c, source, err := config.Read(file, app.Known())
 	if err != nil {
 		fmt.Fprintln(errs, err)
-		return errors.Join(errSaid, err)
+		if _, err := os.Stat(file); err != nil {
+			return quiet(exitUsage)
+		}
+		return quiet(exitNo)
 	}
 	if c.Embedded.Enabled {
 		if err := embedded.CheckRules(alerts.Files(), nil); err != nil {
@@ -78,7 +81,7 @@ func checkConfig(ctx context.Context, out, errs io.Writer, file string, strict, 
 		}
 	}
 	if faults > 0 || strict && warnings > 0 {
-		return errSaid
+		return quiet(exitNo)
 	}
 	verdict := "good"
 	if warnings > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -20,13 +21,16 @@ binaries, create real problems in them, run upkeep with short intervals, and pri
 what happens: alert, plan, guards, steps, measurements, result.
 
 The console runs until Ctrl-C, or with --once until every alert is resolved.`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Out, o.Version = cmd.OutOrStdout(), buildVersion()
 			if verbose {
 				o.Log = os.Stderr
 			}
-			return demo.Run(cmd.Context(), o)
+			err := demo.Run(cmd.Context(), o)
+			if errors.Is(err, demo.ErrNotResolved) {
+				return fail(exitNo, err)
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&o.Once, "once", false, "exit with status 0 when every alert is resolved")

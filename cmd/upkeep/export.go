@@ -19,7 +19,6 @@ func exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export DIR",
 		Short: "Write the rule files and dashboards into a folder, for your own Prometheus and Grafana",
-		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for name, files := range map[string]fs.FS{"alerts": alerts.Files(), "dashboards": dashboards.Files()} {
 				dir := filepath.Join(args[0], name)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
@@ -27,7 +28,6 @@ parsed; upkeep keeps the last hundred of each sender, a thousand in all. With th
 	print all of it.
 Payloads may contain secrets, so this command needs the write token.`,
 		Example: "  upkeep inbox\n  upkeep inbox 12",
-		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return showDeadLetter(cmd, c, args[0])
@@ -42,12 +42,6 @@ Payloads may contain secrets, so this command needs the write token.`,
 	return cmd
 }
 
-// An inboxList is what the command lists.
-type inboxList struct {
-	Incidents   []remediate.Incident   `json:"incidents"`
-	DeadLetters []remediate.DeadLetter `json:"dead_letters"`
-}
-
 // An inboxPart says which part of the lists is shown.
 type inboxPart struct {
 	limit         int
@@ -55,7 +49,7 @@ type inboxPart struct {
 }
 
 func showInbox(cmd *cobra.Command, c client, p inboxPart) error {
-	var list inboxList
+	var list console.InboxList
 	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/incidents?limit=%d&after=%d", p.limit, p.after), nil,
 		&list.Incidents); err != nil {
 		return err
@@ -66,7 +60,7 @@ func showInbox(cmd *cobra.Command, c client, p inboxPart) error {
 		return err
 	}
 	if c.json {
-		return printJSON(cmd.OutOrStdout(), list)
+		return c.print(cmd, list)
 	}
 	if err := printInbox(cmd.OutOrStdout(), list, time.Now()); err != nil {
 		return err
@@ -82,7 +76,7 @@ func showInbox(cmd *cobra.Command, c client, p inboxPart) error {
 	return nil
 }
 
-func printInbox(w io.Writer, list inboxList, now time.Time) error {
+func printInbox(w io.Writer, list console.InboxList, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	if len(list.Incidents) == 0 {
 		fmt.Fprintln(t, "No open incidents.")
@@ -130,7 +124,7 @@ func showDeadLetter(cmd *cobra.Command, c client, id string) error {
 		return err
 	}
 	if c.json {
-		return printJSON(cmd.OutOrStdout(), l)
+		return c.print(cmd, l)
 	}
 	printDeadLetter(cmd.OutOrStdout(), l)
 	return nil

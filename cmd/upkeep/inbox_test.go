@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -15,11 +16,11 @@ func TestPrintInbox(t *testing.T) {
 	when := func(at time.Time) string { return at.Local().Format(time.DateTime) }
 	for _, test := range []struct {
 		name string
-		list inboxList
+		list console.InboxList
 		want string
 	}{
-		{"nothing", inboxList{}, "No open incidents.\n\nNo dead letters.\n"},
-		{"both", inboxList{
+		{"nothing", console.InboxList{}, "No open incidents.\n\nNo dead letters.\n"},
+		{"both", console.InboxList{
 			Incidents: []remediate.Incident{
 				{ID: 1, Opened: now, Alert: remediate.Alert{Source: "grafana",
 					Labels: map[string]string{"alertname": "A", "table": "t\x1b[2J"}}},

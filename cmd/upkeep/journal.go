@@ -66,7 +66,6 @@ func listJournal() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the entries of the journal, newest first",
-		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var all []remediate.Entry
 			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/journal?limit=%d&before=%d", limit, before),
@@ -75,7 +74,7 @@ func listJournal() *cobra.Command {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), all)
+				return c.print(cmd, all)
 			}
 			if err := printEntries(cmd.OutOrStdout(), all); err != nil || len(all) < limit {
 				return err
@@ -124,7 +123,6 @@ func checkJournal(verb, short, long string, here func(context.Context, *journal.
 		Use:   verb,
 		Short: short,
 		Long:  long,
-		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var k console.Check
 			var err error
@@ -137,7 +135,7 @@ func checkJournal(verb, short, long string, here func(context.Context, *journal.
 				return err
 			}
 			if c.json {
-				if err := printJSON(cmd.OutOrStdout(), k); err != nil {
+				if err := c.print(cmd, k); err != nil {
 					return err
 				}
 			}
@@ -150,7 +148,7 @@ func checkJournal(verb, short, long string, here func(context.Context, *journal.
 			for _, text := range k.Wrong {
 				fmt.Fprintln(cmd.ErrOrStderr(), text)
 			}
-			return errSaid
+			return quiet(exitNo)
 		},
 	}
 	c.flags(cmd)
@@ -163,7 +161,7 @@ func inStore(ctx context.Context, file string, check func(context.Context, *jour
 	error)) (k console.Check, err error) {
 	conf, err := config.Load(file, app.Known())
 	if err != nil {
-		return k, err
+		return k, fail(exitUsage, err)
 	}
 	s, err := app.OpenStore(ctx, conf)
 	if err != nil {

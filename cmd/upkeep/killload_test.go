@@ -122,9 +122,9 @@ func TestSecondIsRefused(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "upkeep", "serve", "--config", filepath.Join(dir, "second.yaml")).
 		CombinedOutput()
 	const want = "data is in use by another upkeep; stop that one, or give this one a data_dir of its own"
-	if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.ExitCode() != 1 ||
+	if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.ExitCode() != int(exitFault) ||
 		!strings.Contains(string(out), want) {
-		t.Errorf("%v, %q; want exit status 1 and %q", err, out, want)
+		t.Errorf("%v, %q; want exit status 6 and %q", err, out, want)
 	}
 	kill(t, cmd)
 	spawn(t, dir, "upkeep", "serve", "--config", "second.yaml")

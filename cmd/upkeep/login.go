@@ -16,14 +16,13 @@ func loginCommand() *cobra.Command {
 		Short: "Print a link that logs a browser in once",
 		Long: `Print a link that logs a browser in once, within 10 minutes, with the identity and role of the
 token that this command uses. The session lasts for 12 hours, or until you log out.`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var link console.LoginLink
 			if err := c.do(cmd.Context(), http.MethodPost, "/logins", nil, &link); err != nil {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), link)
+				return c.print(cmd, link)
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\nvalid once, until %s\n", link.URL, link.Until)
 			return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/internal/product/usage"
 )
 
 func logsCommand() *cobra.Command {
@@ -37,7 +37,7 @@ type logsTop struct {
 func logsTopCommand() *cobra.Command {
 	var o logsTop
 	cmd := &cobra.Command{
-		Use:   "top [FILE...]",
+		Use:   "top [FILE…]",
 		Short: "List the most frequent errors, endpoints and slow requests in container logs",
 		Long: `Read the log files of Docker's json-file driver in one pass, rotated and compressed ones
 included. Print for each service the most frequent errors (ids, numbers and addresses
@@ -67,10 +67,10 @@ type source struct {
 func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured bool) error {
 	since, err := model.ParseDuration(o.since)
 	if err != nil {
-		return fmt.Errorf("--since is %q; a duration was expected, like 168h", o.since)
+		return usage.Errorf("--since %q: want a duration like 12h or 7d", o.since)
 	}
 	if o.most < 1 {
-		return fmt.Errorf("--top is %d; at least 1 was expected", o.most)
+		return usage.Errorf("--top %d: want at least 1", o.most)
 	}
 	sources, err := o.sources(ctx, args, configured)
 	if err != nil && len(sources) == 0 {
@@ -92,9 +92,7 @@ func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured
 		reports[name] = r
 	}
 	if o.json {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return errors.Join(append(faults, e.Encode(reports))...)
+		return errors.Join(append(faults, printJSON(w, reports))...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(reports)) {
 		if err := o.print(w, name, reports[name]); err != nil {
@@ -112,7 +110,7 @@ func (o logsTop) sources(ctx context.Context, args []string, configured bool) (m
 	}
 	c, err := config.Load(o.config, app.Known())
 	if err != nil {
-		return nil, err
+		return nil, fail(exitUsage, err)
 	}
 	if len(c.Targets.Docker) == 0 {
 		return nil, fmt.Errorf("%s names no Docker engine under targets.docker; name log files instead: upkeep logs "+

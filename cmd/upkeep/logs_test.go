@@ -65,7 +65,7 @@ func TestLogsTop(t *testing.T) {
 		t.Errorf("a month is more than a week:\n%s", out)
 	}
 	if out, err := upkeep(t, "logs", "top", "--since", "0s", "--json", file, rotated); err != nil ||
-		!strings.Contains(out, `"name": "long ago \u003cn\u003e"`) {
+		!strings.Contains(out, `"name": "long ago <n>"`) {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	for _, args := range [][]string{{"--since", "week", file}, {"--top", "0", file}, {filepath.Join(dir, "gone")},

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ai-micro-service/upkeep/internal/platform/visible"
+	"github.com/ai-micro-service/upkeep/internal/platform/terminal"
+	"github.com/ai-micro-service/upkeep/internal/product/usage"
 )
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -24,20 +24,21 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	out, said := visible.NewWriter(stdout), visible.NewWriter(stderr)
+	out, errs := terminal.New(stdout), terminal.New(stderr)
 	root := command()
 	root.SetArgs(args)
 	root.SetOut(out)
-	root.SetErr(said)
-	err := root.ExecuteContext(ctx)
-	_ = out.Flush() // half of a letter at most
+	root.SetErr(errs)
+	err := usage.Known(root, args)
 	if err == nil {
-		return 0
+		err = root.ExecuteContext(ctx)
 	}
-	if !errors.Is(err, errSaid) {
-		fmt.Fprintln(said, "upkeep:", err)
+	_ = out.Flush() // half of a letter at most
+	status, text := outcome(err)
+	if text != "" {
+		fmt.Fprintln(errs, "upkeep:", text)
 	}
-	return 1
+	return int(status)
 }
 
 // command returns the command line, whole.
@@ -52,30 +53,40 @@ needs care, takes the action that a policy names, and measures whether it helped
   upkeep demo                        see the whole loop on private servers, in a minute
   upkeep check  --config upkeep.yaml check a configuration
   upkeep serve  --config upkeep.yaml run
+  upkeep status                      what fires, what is done about it, what to decide
   upkeep runs                        list runs and their results
   upkeep approve 7                   approve the plan of run 7
+  upkeep completion bash             complete commands, runs, actions and targets with the tab key
 
 The commands under "Ask a running upkeep" call its HTTP API. On the machine of upkeep, as its user
 or root, they log in with the file admin-token in its data_dir; elsewhere they need a token of
-web.tokens (--token-file or $UPKEEP_TOKEN).`,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Version:           buildVersion(),
+web.tokens (--token-file or $UPKEEP_TOKEN). Each writes for programs with -o json or -o yaml.
+
+The exit status says what happened:
+
+` + exitHelp(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       buildVersion(),
 	}
 	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"},
 		&cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
 	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), notifyCommand(), demoCommand(), exportCommand(),
-		logsCommand(), archivesCommand(), rightsCommand(), passwordCommand()} {
+		logsCommand(), archivesCommand(), rightsCommand(), passwordCommand(), versionCommand()} {
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(),
-		scheduleCommand(), forecastCommand(), reportCommand(), planCommand(), runCommand(), approveCommand(),
-		rejectCommand(),
-		cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand(), loginCommand()} {
+	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), targetsCommand(), actionsCommand(),
+		inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), forecastCommand(), reportCommand(),
+		planCommand(), runCommand(), approveCommand(), rejectCommand(), cancelCommand(), retryCommand(),
+		pauseCommand(), resumeCommand(), policyCommand(), journalCommand(), loginCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)
 	}
+	root.SetCompletionCommandGroupID("here")
+	root.SetHelpCommandGroupID("here")
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	usage.Complete(root)
 	return root
 }

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
@@ -42,7 +47,7 @@ func TestScript(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"expand": expand, "ready": ready,
-			"eventually": eventually},
+			"eventually": eventually, "exits": exitsWith, "valid": valid},
 	})
 }
 
@@ -51,6 +56,34 @@ func expand(ts *testscript.TestScript, _ bool, files []string) {
 	for _, file := range files {
 		text := os.Expand(ts.ReadFile(file), ts.Getenv)
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+	}
+}
+
+// exitsWith runs a command that ends with a status.
+func exitsWith(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = ended.ExitCode()
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("it ends with %d (%v), want %s: %s", code, err, args[0], ts.ReadFile("stderr"))
+	}
+}
+
+// valid compares the output of the command before with the schema of a command's answers.
+func valid(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "schema", args[0]+".json"))
+	ts.Check(err)
+	var schema jsonschema.Schema
+	ts.Check(json.Unmarshal(text, &schema))
+	resolved, err := schema.Resolve(nil)
+	ts.Check(err)
+	var answer any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &answer))
+	ts.Check(resolved.Validate(answer))
+	if strings.Contains(ts.ReadFile("stdout"), "0001-01-01") {
+		ts.Fatalf("a time that is not known is written:\n%s", ts.ReadFile("stdout"))
 	}
 }
 
@@ -82,10 +115,33 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("no match for %s in:\n%s", args[0], text)
 }
 
+// programs says what programs can rely on.
+const programs = `
+## Output for programs
+
+Each command that asks a running upkeep writes its answer with ` + "`-o json`" + ` or ` + "`-o yaml`" + `; the schema is beside the
+command. Later versions add properties; they remove and rename none, and change no type. A list is never null. A time
+that is not known is left out. Times are RFC 3339, durations are in nanoseconds. What is written without ` + "`-o`" + ` is for
+people and changes. Errors are written to standard error. Colours are written to a terminal only, and not where the
+environment variable ` + "`NO_COLOR`" + ` is set.
+`
+
+// schemaOf is the file of the schema of a command's answers.
+func schemaOf(c *cobra.Command) string {
+	_, name, _ := strings.Cut(c.CommandPath(), " ")
+	return "schema/" + strings.ReplaceAll(name, " ", "_") + ".json"
+}
+
 // TestReference compares docs/cli.md with the help of every command.
 func TestReference(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# Command line\n\nWhat `upkeep help` says of each command.\n")
+	b.WriteString("# Command line\n\nWhat `upkeep help` says of each command.\n\n" +
+		"## Exit status\n\n| status | what it means |\n| --- | --- |\n")
+	for _, s := range exits() {
+		fmt.Fprintf(&b, "| %d | %s |\n", s.status, s.meaning)
+	}
+	b.WriteString("\nA status keeps its meaning in later versions.\n" + programs)
+	described := make(map[string]bool)
 	var write func(c *cobra.Command)
 	write = func(c *cobra.Command) {
 		c.InitDefaultHelpFlag()
@@ -95,6 +151,13 @@ func TestReference(t *testing.T) {
 		}
 		b.WriteString("\n## " + c.CommandPath() + "\n\n```\n" + strings.TrimSpace(help) + "\n\n" +
 			strings.TrimSpace(c.UsageString()) + "\n```\n")
+		if name := schemaOf(c); c.Flags().Lookup("json") != nil {
+			if _, err := os.Stat(filepath.Join("..", "..", "docs", name)); err != nil {
+				t.Errorf("%s writes JSON without a schema: add it to answers in internal/dev/gen/docs", c.CommandPath())
+			}
+			fmt.Fprintf(&b, "\nJSON: [%s](%[1]s)\n", name)
+			described[filepath.Base(name)] = true
+		}
 		for _, sub := range c.Commands() {
 			if sub.IsAvailableCommand() && sub.Name() != "help" {
 				write(sub)
@@ -102,6 +165,15 @@ func TestReference(t *testing.T) {
 		}
 	}
 	write(command())
+	all, err := os.ReadDir(filepath.Join("..", "..", "docs", "schema"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range all {
+		if !described[file.Name()] {
+			t.Errorf("docs/schema/%s is of no command", file.Name())
+		}
+	}
 	file := filepath.Join("..", "..", "docs", "cli.md")
 	if *update {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {

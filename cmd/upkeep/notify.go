@@ -1,21 +1,18 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/product/app"
-	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
 func notifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "notify",
 		Short: "Test notifications",
-		Args:  cobra.NoArgs,
 	}
 	cmd.AddCommand(notifyTestCommand())
 	return cmd
@@ -31,12 +28,10 @@ configuration file, and print the receiver's answer. A receiver that opens incid
 the resolved notification at once. The command needs no running upkeep and reads the secrets
 as upkeep would. It exits with status 1 if the receiver did not accept the notification.`,
 		Example: "  upkeep notify test operators --config /etc/upkeep/upkeep.yaml",
-		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := config.Load(file, app.Known())
+			c, err := configOf(cmd.ErrOrStderr(), file)
 			if err != nil {
-				fmt.Fprintln(cmd.ErrOrStderr(), err)
-				return errors.Join(errSaid, err)
+				return err
 			}
 			tried, err := app.TestNotification(cmd.Context(), c, args[0], slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -48,7 +43,7 @@ as upkeep would. It exits with status 1 if the receiver did not accept the notif
 			for _, one := range tried {
 				if one.Err != nil {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: not accepted: %v\n", one.Name, one.Err)
-					err = errSaid
+					err = quiet(exitNo)
 					continue
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: accepted\n", one.Name)

@@ -11,6 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/sys/unix"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/terminal"
+	"github.com/ai-micro-service/upkeep/internal/product/usage"
 )
 
 func passwordCommand() *cobra.Command {
@@ -19,7 +22,6 @@ func passwordCommand() *cobra.Command {
 		Short: "Hash a password for a web configuration file",
 		Long: `Read a password from standard input and print the line of a web configuration file that lets
 USER log in with it: of web.config_file, or of Prometheus' and Alertmanager's --web.config.file.`,
-		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			password, err := readPassword(cmd.InOrStdin(), cmd.ErrOrStderr(), args[0])
 			if err != nil {
@@ -37,7 +39,7 @@ USER log in with it: of web.config_file, or of Prometheus' and Alertmanager's --
 
 // readPassword reads a line, which a terminal does not show.
 func readPassword(in io.Reader, say io.Writer, user string) (string, error) {
-	if file, ok := in.(*os.File); ok && terminal(file) {
+	if file, ok := in.(*os.File); ok && terminal.Is(file) {
 		fmt.Fprintf(say, "Password of %s: ", user)
 		shown, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
 		if err != nil {
@@ -59,7 +61,7 @@ func readPassword(in io.Reader, say io.Writer, user string) (string, error) {
 	case err != nil && !errors.Is(err, io.EOF):
 		return "", err
 	case line == "":
-		return "", errors.New("no password on standard input")
+		return "", usage.Errorf("no password on standard input")
 	}
 	return line, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ai-micro-service/upkeep/internal/product/usage"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -22,9 +23,11 @@ func pauseCommand() *cobra.Command {
 			"target/NAME.\nRunning steps are stopped where that leaves nothing behind, and continue when the pause " +
 			"ends.\nAll other runs wait. A pause survives a restart.",
 		Example: "  upkeep pause all --why 'release of the shop' --for 2h",
-		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p := remediate.Pause{Scope: args[0], Reason: reason, By: whoami()}
+			if length < 0 {
+				return usage.Errorf("--for %s: want a duration above 0", length)
+			}
 			if length > 0 {
 				p.Until = time.Now().Add(length)
 			}
@@ -32,7 +35,7 @@ func pauseCommand() *cobra.Command {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), p)
+				return c.print(cmd, p)
 			}
 			until := ""
 			if !p.Until.IsZero() {
@@ -44,7 +47,8 @@ func pauseCommand() *cobra.Command {
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().StringVar(&reason, "why", "", "reason, shown with the pause (required)")
+	whyFlag(cmd, &reason)
+	cmd.ValidArgsFunction = c.scopes
 	cmd.Flags().DurationVar(&length, "for", 0, "duration of the pause (default: until upkeep resume)")
 	return cmd
 }
@@ -54,7 +58,6 @@ func resumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume SCOPE",
 		Short: "End a pause",
-		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var said struct {
 				Scope string `json:"scope"`
@@ -64,12 +67,13 @@ func resumeCommand() *cobra.Command {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), said)
+				return c.print(cmd, said)
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is no longer paused\n", said.Scope)
 			return err
 		},
 	}
 	c.flags(cmd)
+	cmd.ValidArgsFunction = c.names("/pauses", "scope")
 	return cmd
 }

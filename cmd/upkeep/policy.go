@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/product/app"
-	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
@@ -27,7 +26,6 @@ func policyCommand() *cobra.Command {
 runs help too rarely is demoted: its runs need approval until a person promotes it. A policy
 whose last runs all failed or did not help is stopped by its breaker, until a person closes
 the breaker or its time is over.`,
-		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(policyTestCommand(), policyListCommand(), policyPromoteCommand(), policyCloseCommand())
 	return cmd
@@ -44,12 +42,10 @@ match, and what it would do, step by step. The command needs neither a running u
 target, and changes nothing. It exits with status 1 when no policy matches.`,
 		Example: "  upkeep policy test alertname=PostgresDeadRows server=main database=admindb schema=public " +
 			"table=logs --annotation limit=0.2",
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := config.Load(file, app.Known())
+			c, err := configOf(cmd.ErrOrStderr(), file)
 			if err != nil {
-				fmt.Fprintln(cmd.ErrOrStderr(), err)
-				return errors.Join(errSaid, err)
+				return err
 			}
 			alert := remediate.Alert{Firing: true, Expr: expr}
 			if alert.Labels, err = pairs(args); err != nil {
@@ -69,28 +65,12 @@ target, and changes nothing. It exits with status 1 when no policy matches.`,
 	return cmd
 }
 
-// pairs reads key=value….
-func pairs(args []string) (map[string]string, error) {
-	all := make(map[string]string)
-	for _, arg := range args {
-		name, value, ok := strings.Cut(arg, "=")
-		if !ok || name == "" {
-			return nil, fmt.Errorf("%q: want key=value, like table=logs", arg)
-		}
-		if _, twice := all[name]; twice {
-			return nil, fmt.Errorf("%s is given twice", name)
-		}
-		all[name] = value
-	}
-	return all, nil
-}
-
 // tryPolicies decides about an alert as the engine does, once for each step: as if
 // none had helped.
 func tryPolicies(w io.Writer, b policy.Book, alert remediate.Alert) error {
 	name := match(w, b, alert.Labels)
 	if name == "" {
-		return errors.New("no policy matches; the alert would be shown and left alone")
+		return fail(exitNo, errors.New("no policy matches; the alert would be shown and left alone"))
 	}
 	now := time.Now()
 	c := policy.Case{Incident: remediate.Incident{ID: 1, Alert: alert, Opened: now}, Now: now}

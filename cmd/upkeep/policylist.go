@@ -4,45 +4,35 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/text"
 )
 
 func policyListCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the policies with the success rate of their runs, and which are demoted",
-		Long: `List the policies. For each: how many of its last runs resolved the incident for good, out of
-those that acted and have a verdict, and whether it is demoted because these were too few.
-An incident that comes back within a day was not resolved for good.`,
-		Args: cobra.NoArgs,
+		Short: "List the policies: mode, action, effect, matched alerts, and which are demoted",
+		Long: `List the policies in the order in which they are tried: the mode and the action of their steps, their effect, and
+which alerts they match. The effect is how many of the last runs resolved the incident for good, out of those that
+acted and have a verdict. A policy with too small an effect is demoted. An incident that comes back within a day
+was not resolved for good.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var lines []console.PolicyLine
 			if err := c.do(cmd.Context(), http.MethodGet, "/policies", nil, &lines); err != nil {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), lines)
+				return c.print(cmd, lines)
 			}
 			if len(lines) == 0 {
 				fmt.Fprintln(cmd.OutOrStdout(), "No policies: upkeep changes nothing by itself.")
 				return nil
 			}
-			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(t, "POLICY\tRESOLVED FOR GOOD\tMODE")
-			for _, l := range lines {
-				mode := "as configured"
-				if !l.Demoted.IsZero() {
-					mode = fmt.Sprintf("demoted since %s: %s", l.Demoted.Local().Format(time.DateTime), l.Why)
-				}
-				fmt.Fprintf(t, "%s\t%d of %d\t%s\n", l.Name, l.Resolved, l.Judged, mode)
-			}
-			return t.Flush()
+			return text.Policies(cmd.OutOrStdout(), lines, c.as == formWide)
 		},
 	}
 	c.flags(cmd)
@@ -73,7 +63,6 @@ func resetCommand(verb, short, done string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   verb + " POLICY --why REASON",
 		Short: short,
-		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var said struct {
 				Policy string `json:"policy"`
@@ -83,13 +72,14 @@ func resetCommand(verb, short, done string) *cobra.Command {
 				return err
 			}
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), said)
+				return c.print(cmd, said)
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), done, said.Policy)
 			return err
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().StringVar(&why, "why", "", "reason, recorded in the journal (required)")
+	whyFlag(cmd, &why)
+	cmd.ValidArgsFunction = c.names("/policies", "name")
 	return cmd
 }

@@ -67,13 +67,13 @@ func prove(ctx context.Context, h *http.Client, base string, l login) error {
 	defer func() { _ = res.Body.Close() }() // read only
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxProof))
 	if err != nil {
-		return fmt.Errorf("proof: %w", err)
+		return fail(exitAway, fmt.Errorf("proof: %w", err))
 	}
 	var shown console.Proof
 	if json.Unmarshal(text, &shown) == nil && access.Proves(shown.Proof, l.token, challenge, at.String()) {
 		return nil
 	}
-	return &unproven{base, filepath.Dir(l.file)}
+	return fail(exitDenied, &unproven{base, filepath.Dir(l.file)})
 }
 
 // unproven says that the admin token was not sent.

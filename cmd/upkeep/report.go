@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	review "github.com/ai-micro-service/upkeep/internal/product/report"
+	"github.com/ai-micro-service/upkeep/internal/product/usage"
 )
 
 // reportFlags are how a report is written.
@@ -33,7 +34,6 @@ func reportCommand() *cobra.Command {
 		Long: `Write the review of a month or a quarter: services, statements, growth, bloat and indexes, backups,
 updates, what upkeep did and what it helped, repeated alerts, and decisions for people. Every figure has its
 query and the share of the time that its data cover. docs/report.md describes the figures.`,
-		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(periodCommand("month", "like 2026-10", review.Month),
 		periodCommand("quarter", "like 2026-Q3", review.Quarter))
@@ -52,17 +52,18 @@ output; --out names another file, or - for standard output. A pdf is printed by 
 		Example: fmt.Sprintf("  upkeep report %[1]s\n  upkeep report %[1]s --%[1]s %[2]s --format pdf --out "+
 			"review.pdf", kind,
 			strings.TrimPrefix(like, "like ")),
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.json {
 				f.format = "json"
 			}
-			return f.write(cmd.Context(), cmd.OutOrStdout(), kind, read)
+			return f.write(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), kind, read)
 		},
 	}
-	f.flags(cmd)
+	f.reach(cmd)
+	cmd.Flags().BoolVar(&f.json, "json", false, "short for --format json")
 	cmd.Flags().StringVar(&f.period, kind, "", "the "+kind+", "+like+" (default the last one that is over)")
 	cmd.Flags().StringVar(&f.format, "format", "html", "html, md, json or pdf")
+	_ = cmd.RegisterFlagCompletionFunc("format", fixed("html", "md", "json", "pdf")) // it is there
 	cmd.Flags().StringVarP(&f.out, "out", "o", "", "file to write, - for standard output")
 	cmd.Flags().StringVar(&f.bin, "chromium", "", "path of Chromium, which prints the pdf (default chromium,\n"+
 		"chromium-browser or google-chrome in PATH)")
@@ -73,23 +74,26 @@ output; --out names another file, or - for standard output. A pdf is printed by 
 const reportPatience = 3 * time.Minute
 
 // write asks for a report and writes it.
-func (f reportFlags) write(ctx context.Context, stdout io.Writer, kind string,
+func (f reportFlags) write(ctx context.Context, stdout, errs io.Writer, kind string,
 	read func(string, time.Time) (review.Period, error)) error {
 	if !slices.Contains([]string{"html", "md", "json", "pdf"}, f.format) {
-		return fmt.Errorf("--format %q: want html, md, json or pdf", f.format)
+		return usage.Errorf("--format %q: want html, md, json or pdf", f.format)
 	}
 	p, err := read(f.period, time.Now())
 	if err != nil {
-		return fmt.Errorf("--%w", err)
+		return usage.Errorf("--%w", err)
 	}
 	if f.format == "pdf" && f.out == "-" {
-		return fmt.Errorf("--out -: a pdf is not written to standard output; name a file")
+		return usage.Errorf("--out -: a pdf is not written to standard output; name a file")
 	}
 	var r review.Report
 	f.client.patience = reportPatience
 	f.client.json = true // names are made visible where they are shown
 	query := "/report?" + url.Values{kind: {p.Name}}.Encode()
-	if err := f.do(ctx, http.MethodGet, query, nil, &r); err != nil {
+	end := waiting(errs, "reading the data of "+p.Title())
+	err = f.do(ctx, http.MethodGet, query, nil, &r)
+	end()
+	if err != nil {
 		return err
 	}
 	write := func(w io.Writer) error { return f.form(ctx, w, r) }

@@ -34,11 +34,11 @@ func TestReportArguments(t *testing.T) {
 		{[]string{"quarter", "--quarter", fmt.Sprintf("%d-Q1", next.Year()+1)}, "is in the future"},
 		{[]string{"month", "--format", "docx"}, `--format "docx": want html, md, json or pdf`},
 		{[]string{"month", "--format", "pdf", "--out", "-"}, "name a file"},
-		{[]string{"month", "2026-10"}, "unknown command"},
+		{[]string{"month", "2026-10"}, `unexpected argument "2026-10"`},
 	} {
 		var out, said strings.Builder
 		code := execute(append([]string{"report"}, append(test.args, "--url", "http://127.0.0.1:1")...), &out, &said)
-		if code != 1 || !strings.Contains(said.String(), test.want) {
+		if code != 2 || !strings.Contains(said.String(), test.want) {
 			t.Errorf("%q: %d %q, want %q", test.args, code, said.String(), test.want)
 		}
 	}
@@ -124,7 +124,7 @@ collectors: {settings: {host/updates: {disabled: true}}}
 	}
 	f.reportPage(t, p)
 	if code := execute([]string{"report", "month", "--month", "2001-02", "--url", "http://" + f.address, "--token-file",
-		filepath.Join(f.dir, "view")}, &strings.Builder{}, failure{t, "no data of February 2001: "}); code != 1 {
+		filepath.Join(f.dir, "view")}, &strings.Builder{}, failure{t, "no data of February 2001: "}); code != int(exitRefused) {
 		t.Errorf("before any data: %d", code)
 	}
 }

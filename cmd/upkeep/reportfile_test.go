@@ -73,7 +73,7 @@ func TestReportFile(t *testing.T) {
 func TestForecastArguments(t *testing.T) {
 	var out, said strings.Builder
 	code := execute([]string{"forecast", "--resource", "databse", "--url", "http://127.0.0.1:1"}, &out, &said)
-	if code != 1 || !strings.Contains(said.String(), `--resource "databse": want one of filesystem, `) {
+	if code != int(exitUsage) || !strings.Contains(said.String(), `--resource "databse": want one of filesystem, `) {
 		t.Errorf("%d %q", code, said.String())
 	}
 }

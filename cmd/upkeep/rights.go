@@ -2,19 +2,16 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/rights"
+	"github.com/ai-micro-service/upkeep/internal/product/usage"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -41,7 +38,7 @@ with ACL SETUSER upkeep >….`,
 			if kind != "" {
 				kinds = []rights.Kind{rights.Kind(kind)}
 				if !slices.Contains(rights.Kinds(), kinds[0]) {
-					return fmt.Errorf("--kind is %q; expected one of postgres, redis", kind)
+					return usage.Errorf("--kind %q: want postgres or redis", kind)
 				}
 			}
 			return writeRights(cmd.OutOrStdout(), kinds, role, actions, asJSON)
@@ -52,6 +49,7 @@ with ACL SETUSER upkeep >….`,
 		"role or user that upkeep logs in as (default: psql's variable role, or upkeep)")
 	cmd.Flags().StringVar(&kind, "kind", "", "write only for this kind of target: postgres or redis")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	cmd.ValidArgsFunction = everyAction
 	return cmd
 }
 
@@ -59,10 +57,9 @@ with ACL SETUSER upkeep >….`,
 // schedules of a configuration ask for.
 func wanted(stderr io.Writer, file string, names []string) (actions []remediate.Action, err error) {
 	if len(names) == 0 {
-		c, err := config.Load(file, app.Known())
+		c, err := configOf(stderr, file)
 		if err != nil {
-			fmt.Fprintln(stderr, err)
-			return nil, errors.Join(errSaid, err)
+			return nil, err
 		}
 		names = asked(c)
 	}
@@ -70,11 +67,30 @@ func wanted(stderr io.Writer, file string, names []string) (actions []remediate.
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(a remediate.Action) bool { return a.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown action %q; docs/actions.md lists all actions", name)
+			return nil, unknownAction(name)
 		}
 		actions = append(actions, all[i])
 	}
 	return actions, nil
+}
+
+// unknownAction says which actions there are: the nearest by name, those of the same kind, or all.
+func unknownAction(name string) error {
+	var all, same []string
+	kind, _, _ := strings.Cut(name, "/")
+	for _, a := range catalog.EveryAction() {
+		all = append(all, a.Name)
+		if strings.HasPrefix(a.Name, kind+"/") {
+			same = append(same, a.Name)
+		}
+	}
+	if best := config.Nearest(name, all); best != "" {
+		return usage.Errorf("unknown action %q; did you mean %q?", name, best)
+	}
+	if len(same) == 0 {
+		same = all
+	}
+	return usage.Errorf("unknown action %q; there are %s", name, strings.Join(slices.Sorted(slices.Values(same)), ", "))
 }
 
 // asked names the actions of the policies and schedules, each once.
@@ -107,15 +123,12 @@ func writeRights(w io.Writer, kinds []rights.Kind, role string, actions []remedi
 	var needs []rights.Need
 	for _, k := range kinds {
 		if err := rights.Check(k, cmp.Or(role, rights.Role)); err != nil {
-			return fmt.Errorf("--role: %w", err)
+			return usage.Errorf("--role: %w", err)
 		}
 		needs = append(needs, rights.Of(k, actions)...)
 	}
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		return e.Encode(needs)
+		return printJSON(w, needs)
 	}
 	of := func(k rights.Kind) (all []rights.Need) {
 		return slices.DeleteFunc(slices.Clone(needs), func(n rights.Need) bool { return n.Kind != k })

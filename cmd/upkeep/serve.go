@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/terminal"
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	configcheck "github.com/ai-micro-service/upkeep/internal/product/check"
@@ -23,7 +24,6 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve --config upkeep.yaml",
 		Short: "Run upkeep until stopped; SIGHUP reloads the configuration",
-		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), file) },
 	}
 	configFlag(cmd, &file)
@@ -34,7 +34,7 @@ func serve(ctx context.Context, file string) error {
 	private()
 	c, weak, err := safe(file)
 	if err != nil {
-		return err
+		return fail(exitUsage, err)
 	}
 	log := logger(c.Log)
 	for _, f := range weak {
@@ -48,7 +48,7 @@ func serve(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	if terminal(os.Stderr) {
+	if terminal.Is(os.Stderr) {
 		if link, err := a.LoginLink(); err == nil {
 			fmt.Fprintf(os.Stderr, "\nOpen %s\nto log in, once, until %s. Later: upkeep login\n\n", link.URL,
 				link.Until)
@@ -92,12 +92,6 @@ func safe(file string) (c *config.Config, weak []configcheck.Finding, err error)
 		return nil, nil, err
 	}
 	return c, weak, nil
-}
-
-// terminal reports whether a person may read what is written to a file.
-func terminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }
 
 func logger(c config.Log) *slog.Logger {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,8 @@ func hostileServer(t *testing.T, name *string, fails *bool) *httptest.Server {
 			"/policies": new([]console.PolicyLine), "/schedules": new(console.Calendar),
 			"/dead_letters": new([]remediate.DeadLetter), "/dead_letters/7": new(remediate.DeadLetter),
 			"/plans": new(engine.Preview), "/journal/verify": new(console.Check), "/pauses": new(console.PauseLine),
-			"/runs/7/approve": new(console.Stopped),
+			"/runs/7/approve": new(console.Stopped), "/targets": new([]console.TargetLine),
+			"/actions": new([]console.ActionLine),
 		}
 		v := answers[path]
 		if *fails || v == nil {
@@ -99,7 +101,7 @@ func TestTerminalObeysNoName(t *testing.T) {
 	}
 	commands := [][]string{{"status"}, {"alerts"}, {"inbox"}, {"inbox", "7"}, {"runs"}, {"show", "7"},
 		{"show", "7", "--markdown"}, {"policy", "list"}, {"schedule"}, {"plan", "a/b", "server=x"}, {"journal", "verify"},
-		{"approve", "7"}, {"pause", "all", "--why", "x"}}
+		{"approve", "7"}, {"pause", "all", "--why", "x"}, {"targets"}, {"actions"}, {"runs", "-o", "wide"}, {"status", "-v"}}
 	for _, command := range commands {
 		for _, fails = range []bool{false, true} {
 			name = "name"
@@ -119,8 +121,9 @@ func TestTerminalObeysNoName(t *testing.T) {
 					t.Errorf("%v: %q makes %d lines of %d:\n%.1000s", command, hostile, is, lines, said)
 				}
 			})
-			said := say(append(command, "--json"))
-			visibletest.Terminal(t, said)
+			for _, form := range []string{"json", "yaml"} {
+				visibletest.Terminal(t, say(append(slices.Clone(command), "-o", form)))
+			}
 		}
 	}
 }

@@ -87,6 +87,9 @@ func (e *Engine) Policies() (names []string) {
 	return names
 }
 
+// Book returns the policies in force.
+func (e *Engine) Book() policy.Book { return e.setting.Load().book }
+
 // Actions returns all actions.
 func (e *Engine) Actions() []remediate.Action {
 	return slices.Collect(maps.Values(e.setting.Load().actions))

@@ -91,10 +91,11 @@ func expected(c *config.Config) (all []journal.Expected) {
 
 // names are what a pause can be about.
 func names(c *config.Config, made pieces) *console.Names {
-	n := new(console.Names)
+	n := &console.Names{Kinds: make(map[string][]string)}
 	for _, p := range made {
-		_, name, _ := strings.Cut(p.id, "/")
+		kind, name, _ := strings.Cut(p.id, "/")
 		n.Targets = append(n.Targets, name)
+		n.Kinds[name] = append(n.Kinds[name], kind)
 	}
 	slices.Sort(n.Targets)
 	n.Targets = slices.Compact(n.Targets) // a backup has the name of its server

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
+	"github.com/ai-micro-service/upkeep/internal/platform/answer"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
@@ -160,16 +161,14 @@ type RunDetails struct {
 	Lowers   string              `json:"lowers,omitempty"` // the metric that Before and After are of
 	Entries  []remediate.Entry   `json:"entries"`
 	Incident *remediate.Incident `json:"incident,omitempty"`
+	Progress []StatementProgress `json:"progress,omitempty"` // of the statement under way, where it was asked for
 }
 
-func (c *Console) run(g *gin.Context) {
-	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
-	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
-		return
-	}
-	s, err := c.details(g.Request.Context(), id)
-	c.answer(g, http.StatusOK, s, err)
+// StatementProgress is how far a maintenance command is.
+type StatementProgress struct {
+	Command string  `json:"command"`
+	Phase   string  `json:"phase"`
+	Ratio   float64 `json:"ratio"` // within the phase, from 0 to 1
 }
 
 func (c *Console) details(ctx context.Context, id int64) (s RunDetails, err error) {
@@ -183,30 +182,6 @@ func (c *Console) details(ctx context.Context, id int64) (s RunDetails, err erro
 	}
 	s.Lowers = c.lowers(s.Run.Request)
 	return s, err
-}
-
-// A Line is one run in a list.
-type Line struct {
-	remediate.Run
-	Lowers string `json:"lowers,omitempty"` // the metric that Before and After are of
-}
-
-func (c *Console) runs(g *gin.Context) {
-	before, n, ok := c.part(g, "before")
-	if !ok {
-		return
-	}
-	lines, err := c.lines(g.Request.Context(), before, n)
-	c.answer(g, http.StatusOK, lines, err)
-}
-
-func (c *Console) lines(ctx context.Context, before int64, n int) ([]Line, error) {
-	runs, err := c.Journal.Recent(ctx, before, n)
-	lines := make([]Line, len(runs))
-	for i, run := range runs {
-		lines[i] = Line{run, c.lowers(run.Request)}
-	}
-	return lines, err
 }
 
 // lowers is the metric that a request is about; "" where no target takes its action any
@@ -297,5 +272,5 @@ type object map[string]any
 func reply(g *gin.Context, status int, value any) {
 	g.Header("Content-Type", "application/json; charset=utf-8")
 	g.Status(status)
-	_ = json.NewEncoder(g.Writer).Encode(value) // who hung up needs no answer
+	_ = answer.Line(g.Writer, value) // who hung up needs no answer
 }

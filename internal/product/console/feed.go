@@ -12,6 +12,9 @@ import (
 // askTime is how long the store or Prometheus may take for a page.
 const askTime = 2 * time.Second
 
+// maxAwaiting is how many runs that await approval are listed at once.
+const maxAwaiting = 12
+
 // Quiet says which alerts are silenced or muted: see inbox.Delivery.
 type Quiet interface {
 	Quiet(ctx context.Context, all []remediate.Incident) (map[int64]string, error)

@@ -82,19 +82,8 @@ func (c *Console) formCancel(g *gin.Context) {
 }
 
 func (c *Console) formRetry(g *gin.Context) {
-	c.onRun(g, func(ctx context.Context, id int64, form url.Values, a Answer) error {
-		run, err := c.Journal.Get(ctx, id)
-		if err != nil {
-			return err
-		}
-		if run.State == remediate.Observed {
-			return badRequest("an observed run is not run once more: its policy only observes")
-		}
-		if run.Request.Mode == remediate.Ask && !may(g).Approve { // a rejection is not for others to undo
-			return &statusError{http.StatusForbidden, fmt.Sprintf("run %d needed approval: to run it once more needs "+
-				"the role approve", id)}
-		}
-		made, err := c.Engine.Retry(ctx, run, a.By, a.Why)
+	c.onRun(g, func(_ context.Context, id int64, form url.Values, a Answer) error {
+		made, err := c.retried(g, id, a)
 		form.Set("next", page.RunPath+strconv.FormatInt(made.ID, 10))
 		return err
 	})

@@ -12,6 +12,12 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
+// An InboxList is what upkeep inbox lists.
+type InboxList struct {
+	Incidents   []remediate.Incident   `json:"incidents"`
+	DeadLetters []remediate.DeadLetter `json:"dead_letters"`
+}
+
 func (c *Console) incidents(g *gin.Context) {
 	after, n, ok := c.part(g, "after")
 	if !ok {

@@ -322,9 +322,16 @@ func problems(all []scrape.Status) (list []page.Problem) {
 	return list
 }
 
-// short is an error in one line that is not long.
+// short is an error in one line that is not long. A connection that is tried again and again says the same in
+// several lines: once is enough.
 func short(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.Join(strings.Fields(line), " "); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	text = strings.Join(lines, " ")
 	if letters := []rune(text); len(letters) > problemLimit {
 		return string(letters[:problemLimit]) + "…"
 	}

@@ -173,26 +173,74 @@ func (c *Console) stopped(ctx context.Context, id int64) (s Stopped, err error) 
 	}
 }
 
-// A PolicyLine is the state of one policy and its results.
+// retry makes a run of what an ended one was asked for.
+func (c *Console) retry(g *gin.Context) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		return
+	}
+	a, ok := c.said(g, true)
+	if !ok {
+		return
+	}
+	run, err := c.retried(g, id, a)
+	if err == nil {
+		c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
+	}
+	c.answer(g, http.StatusAccepted, run, stale(err))
+}
+
+// retried makes the run, unless the one before is not to be run once more by who asks.
+func (c *Console) retried(g *gin.Context, id int64, a Answer) (made remediate.Run, err error) {
+	run, err := c.Journal.Get(g.Request.Context(), id)
+	if err != nil {
+		return made, err
+	}
+	if run.State == remediate.Observed {
+		return made, &statusError{http.StatusConflict, "an observed run is not run once more: its policy only observes"}
+	}
+	if run.Request.Mode == remediate.Ask && !may(g).Approve { // a rejection is not for others to undo
+		return made, &statusError{http.StatusForbidden, fmt.Sprintf("run %d needed approval: to run it once more "+
+			"needs the role approve", id)}
+	}
+	return c.Engine.Retry(g.Request.Context(), run, a.By, a.Why)
+}
+
+// A PolicyLine is one policy with its state and its results.
 type PolicyLine struct {
-	Name string `json:"name"`
+	Name  string       `json:"name"`
+	Match []string     `json:"match"` // all must match the labels of an alert
+	Steps []PolicyStep `json:"steps"` // one after the other, until one has helped
 	journal.PolicyState
 	Resolved int `json:"resolved"` // of the last judged runs, for good
 	Judged   int `json:"judged"`
 }
 
+// A PolicyStep is an action of a policy, and how far it may go.
+type PolicyStep struct {
+	Action string         `json:"action"`
+	Mode   remediate.Mode `json:"mode"`
+}
+
 func (c *Console) policies(g *gin.Context) {
 	var lines []PolicyLine
 	states, err := c.Journal.PolicyStates(g.Request.Context())
-	for _, name := range c.Engine.Policies() {
-		l := PolicyLine{Name: name, PolicyState: journal.PolicyState{Policy: name}}
+	for _, p := range c.Engine.Book().Policies {
+		l := PolicyLine{Name: p.Name, PolicyState: journal.PolicyState{Policy: p.Name}}
+		for _, m := range p.Match {
+			l.Match = append(l.Match, m.String())
+		}
+		for _, s := range p.Steps {
+			l.Steps = append(l.Steps, PolicyStep{s.Action, s.Mode})
+		}
 		for _, s := range states {
-			if s.Policy == name {
+			if s.Policy == p.Name {
 				l.PolicyState = s
 			}
 		}
 		if err == nil {
-			l.Resolved, l.Judged, err = c.Journal.Effect(g.Request.Context(), name)
+			l.Resolved, l.Judged, err = c.Journal.Effect(g.Request.Context(), p.Name)
 		}
 		lines = append(lines, l)
 	}

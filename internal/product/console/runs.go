@@ -69,6 +69,76 @@ func (c *Console) runsPage(g *gin.Context) {
 	c.write(g, status, f, r.Nodes()...)
 }
 
+// run answers with one run; progress=1 asks for the progress of the statement under way too.
+func (c *Console) run(g *gin.Context) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		return
+	}
+	s, err := c.details(g.Request.Context(), id)
+	if err == nil && s.Run.State == remediate.Allowed && g.Query("progress") != "" {
+		s.Progress = c.progress(g.Request.Context(), s.Run)
+	}
+	c.answer(g, http.StatusOK, s, err)
+}
+
+// progress reads how far the maintenance of the subject of a run is; nothing where that is not known.
+func (c *Console) progress(ctx context.Context, run remediate.Run) (all []StatementProgress) {
+	p := c.metrics()
+	if p == nil || run.Request.Subject["table"] == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, fmt.Errorf("no answer within %s", askTime))
+	defer cancel()
+	samples, err := p.Query(ctx, about("upkeep_postgres_progress_ratio", run.Request.Subject), time.Time{})
+	if err != nil {
+		return nil
+	}
+	for _, s := range samples {
+		all = append(all, StatementProgress{s.Labels["command"], s.Labels["phase"], s.Value})
+	}
+	return all
+}
+
+// A Line is one run in a list.
+type Line struct {
+	remediate.Run
+	Lowers string `json:"lowers,omitempty"` // the metric that Before and After are of
+}
+
+// runs lists runs without their plans. All are listed but where all=0 leaves out those that did nothing, as the
+// page does. A header Link leads to the next part, which there may be though this one has few runs.
+func (c *Console) runs(g *gin.Context) {
+	_, n, ok := c.part(g, page.KeyBefore)
+	if !ok {
+		return
+	}
+	query := g.Request.URL.Query()
+	if query.Get(page.KeyBefore) == "0" {
+		query.Del(page.KeyBefore)
+	}
+	all := query.Get(page.KeyAll) != "0"
+	query.Del(page.KeyAll)
+	filter, err := filterOf(query)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(err.Error()))
+		return
+	}
+	filter.All = filter.All || all
+	part, err := c.Journal.List(g.Request.Context(), filter, n)
+	lines := make([]Line, len(part.Runs))
+	for i, run := range part.Runs {
+		lines[i] = Line{run, c.lowers(run.Request)}
+	}
+	if part.More {
+		next := g.Request.URL.Query()
+		next.Set(page.KeyBefore, strconv.FormatInt(part.Next, 10))
+		g.Header("Link", "<"+Prefix+"/runs?"+next.Encode()+`>; rel="next"`)
+	}
+	c.answer(g, http.StatusOK, lines, err)
+}
+
 // filterOf reads what an address filters by.
 func filterOf(q url.Values) (f journal.Filter, err error) {
 	f = journal.Filter{Action: q.Get(page.KeyAction), Policy: q.Get(page.KeyPolicy), Target: q.Get(page.KeyTarget),

@@ -3,38 +3,127 @@ package console
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-const (
-	// maxAwaiting is how many runs that await approval are listed at once.
-	maxAwaiting = 12
-
-	// maxFiring is how many incidents the page and the status list: both cost about the same with ten
-	// of them and with thousands.
-	maxFiring = 12
-)
+// maxFiring is how many incidents the status lists: it costs about the same with ten of them and with
+// thousands.
+const maxFiring = 12
 
 // A Status is what is seen and what is going on now.
 type Status struct {
 	Version    string               `json:"version"`
-	Stuck      []engine.Stuck       `json:"stuck"` // runs that have not moved for longer than their step may take
+	Stuck      []engine.Stuck       `json:"stuck"`   // runs that have not moved for longer than their step may take
+	Targets    []TargetLine         `json:"targets"` // those that need attention first
 	Collectors []scrape.Status      `json:"collectors"`
 	Open       int64                `json:"open"`      // incidents
-	Incidents  []remediate.Incident `json:"incidents"` // the first of them, or those after the number that was asked for
+	Firing     map[string]int64     `json:"firing"`    // open incidents by severity
+	Incidents  []remediate.Incident `json:"incidents"` // some of them, the worst first
 	Pauses     []PauseLine          `json:"pauses"`
 	Awaiting   []remediate.Run      `json:"awaiting_approval"`
 }
 
-func (c *Console) now(ctx context.Context, after int64) (s Status, err error) {
-	s.Version, s.Collectors = c.Version, c.Scraper.Status()
+// A Build is what a binary was built from.
+type Build struct {
+	Version   string `json:"version"`
+	Go        string `json:"go"`
+	OS        string `json:"os"`
+	Arch      string `json:"arch"`
+	Commit    string `json:"commit,omitempty"`
+	Committed string `json:"committed,omitempty"`
+}
+
+// A TargetLine is a target with its state.
+type TargetLine struct {
+	Name       string    `json:"name"`
+	Kinds      []string  `json:"kinds"` // postgres, redis …: a backup has the name of its server
+	State      string    `json:"state"` // down, failing (some collectors), up, or unknown (not yet asked)
+	Why        string    `json:"why,omitempty"`
+	Collectors int       `json:"collectors"`
+	Failing    []string  `json:"failing"`            // collectors
+	Open       int64     `json:"open"`               // incidents about it
+	Severity   string    `json:"severity,omitempty"` // of the worst of them
+	Answered   time.Time `json:"answered,omitzero"`  // when a collector last did
+}
+
+// lineOf says what is known of a target. errs are the errors of its collectors.
+func lineOf(t page.TargetState, kinds, errs []string) TargetLine {
+	l := TargetLine{Name: t.Name, Kinds: kinds, State: "up", Collectors: t.Collectors, Failing: t.Failing, Open: t.Open,
+		Answered: t.Last}
+	if t.Open > 0 {
+		l.Severity = t.Worst.String()
+	}
+	switch {
+	case t.Down != "":
+		l.State, l.Why = "down", t.Down
+	case len(t.Failing) > 0:
+		l.State, l.Why = "failing", strings.Join(errs, "; ")
+	case !t.Asked:
+		l.State = "unknown"
+	}
+	return l
+}
+
+// targetLines are the targets, those that need attention first.
+func (c *Console) targetLines(ctx context.Context) ([]TargetLine, error) {
+	var all []scrape.Status
+	if c.Scraper != nil {
+		all = c.Scraper.Status()
+	}
+	rated, err := c.Inbox.ByServer(ctx, servers(all))
+	if err != nil {
+		return nil, err
+	}
+	var names Names
+	if c.Names != nil {
+		names = c.Names()
+	}
+	errs := make(map[string][]string)
+	for _, s := range all {
+		if text := short(s.Err); text != "" && !slices.Contains(errs[s.Server], text) {
+			errs[s.Server] = append(errs[s.Server], text)
+		}
+	}
+	lines := []TargetLine{}
+	for _, t := range targets(all, rated) {
+		lines = append(lines, lineOf(t, names.Kinds[t.Name], errs[t.Name]))
+	}
+	return lines, nil
+}
+
+func (c *Console) targets(g *gin.Context) {
+	lines, err := c.targetLines(g.Request.Context())
+	c.answer(g, http.StatusOK, lines, err)
+}
+
+func (c *Console) actions(g *gin.Context) {
+	c.answer(g, http.StatusOK, actionLines(c.Engine.Actions()), nil)
+}
+
+func (c *Console) now(ctx context.Context) (s Status, err error) {
+	s.Version, s.Collectors, s.Firing = c.Version, c.Scraper.Status(), make(map[string]int64)
 	if s.Open, err = c.Inbox.Open(ctx); err == nil {
-		s.Incidents, err = c.Inbox.Incidents(ctx, after, maxFiring)
+		s.Incidents, err = c.Inbox.Firing(ctx, inbox.Place{}, maxFiring)
+	}
+	var firing map[remediate.Severity]int64
+	if err == nil {
+		firing, err = c.Inbox.BySeverity(ctx)
+	}
+	for severity, n := range firing {
+		s.Firing[severity.String()] = n
+	}
+	if err == nil {
+		s.Targets, err = c.targetLines(ctx)
 	}
 	if err == nil {
 		s.Pauses, err = c.paused(ctx)
@@ -49,6 +138,6 @@ func (c *Console) now(ctx context.Context, after int64) (s Status, err error) {
 }
 
 func (c *Console) status(g *gin.Context) {
-	s, err := c.now(g.Request.Context(), 0)
+	s, err := c.now(g.Request.Context())
 	c.answer(g, http.StatusOK, s, err)
 }

@@ -135,6 +135,9 @@ func subject(r remediate.Request) string {
 	return text + " on " + s["server"]
 }
 
+// Subject writes on what a run works, in a few words.
+func Subject(r remediate.Request) string { return subject(r) }
+
 // RunPath is where the page of a run is, before its number.
 const RunPath = "/runs/"
 

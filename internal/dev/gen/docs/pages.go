@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,7 +24,11 @@ func pages() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{
+	files, err := schemas()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(files, map[string]string{
 		"docs/collectors.md":  collectorsPage(),
 		"docs/metrics.md":     metricsPage(),
 		"docs/actions.md":     actionsPage(rules),
@@ -35,7 +40,8 @@ func pages() (map[string]string, error) {
 
 		"docs/rights/postgres.sql": rights.PostgresScript("", rights.Of(rights.Postgres, catalog.EveryAction())),
 		"docs/rights/redis.acl":    rights.RedisLine("", rights.Of(rights.Redis, catalog.EveryAction())),
-	}, nil
+	})
+	return files, nil
 }
 
 func collectorsPage() string {

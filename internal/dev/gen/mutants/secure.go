@@ -95,7 +95,7 @@ func ofAccess() []mutant {
 			search: `address + "\x00" + challenge`, replace: `challenge`, pkg: "./cmd/upkeep",
 			run: "TestAttackByAnImpostor"},
 		{name: "impostor", why: "the admin token goes to an upkeep that has proved itself", file: "cmd/upkeep/proof.go",
-			search:  "	return &unproven{base, filepath.Dir(l.file)}",
+			search:  "	return fail(exitDenied, &unproven{base, filepath.Dir(l.file)})",
 			replace: "	_ = &unproven{base, filepath.Dir(l.file)}\n	return nil", pkg: "./cmd/upkeep",
 			run: "TestAttackByAnImpostor"},
 		{name: "texts", why: "a query is bounded before it is read", file: "internal/product/embedded/budget.go",

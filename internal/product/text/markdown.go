@@ -1,4 +1,4 @@
-package main
+package text
 
 import (
 	"fmt"
@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// markdown writes the story of a run as the draft of a postmortem. Text of others
+// Markdown writes a run as the draft of a postmortem. Text of others
 // is quoted as code, so that it cannot become markup.
-func markdown(w io.Writer, s console.RunDetails) {
+func Markdown(w io.Writer, s console.RunDetails) {
 	r := s.Run
 	fmt.Fprintf(w, "# Run %d: %s is %s\n\n", r.ID, r.Request.Action, r.State)
 	fmt.Fprintf(w, "| | |\n| --- | --- |\n| on | %s |\n| asked for by | %s |\n",
@@ -22,8 +23,8 @@ func markdown(w io.Writer, s console.RunDetails) {
 		fmt.Fprintf(w, "| policy | %s, step %d |\n", quoteCell(r.Request.Policy), r.Request.Step+1)
 	}
 	if s.Lowers != "" {
-		fmt.Fprintf(w, "| `%s` | %s → %s, %s |\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After),
-			limit(s.Lowers, r.Request.Limit))
+		fmt.Fprintf(w, "| `%s` | %s → %s, %s |\n", s.Lowers, page.Quantity(s.Lowers, r.Before),
+			page.Quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
 	}
 	fmt.Fprintf(w, "| from, to | %s, %s (%s) |\n| outcome | %s |\n", stamp(r.Created), stamp(r.Changed),
 		r.Changed.Sub(r.Created).Round(time.Millisecond), quoteCell(r.Why))

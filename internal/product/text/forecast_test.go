@@ -1,4 +1,4 @@
-package main
+package text_test
 
 import (
 	"strings"
@@ -8,9 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
+	"github.com/ai-micro-service/upkeep/internal/product/text"
 )
 
-func TestPrintForecast(t *testing.T) {
+func TestForecast(t *testing.T) {
 	rows := []forecast.Row{
 		{Resource: "filesystem", Unit: "bytes", Days: 28, Used: 50 << 30, Limit: new(80.0 * (1 << 30)),
 			Growth: new(3.0 * (1 << 30)), Week: new(20.0 * (1 << 30)), Likely: new(864000.0), Soon: new(432000.0),
@@ -24,7 +25,7 @@ func TestPrintForecast(t *testing.T) {
 	}
 	var b strings.Builder
 	now := time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
-	if err := printForecast(&b, rows, false, now); err != nil {
+	if err := text.Forecast(&b, rows, false, now); err != nil {
 		t.Fatal(err)
 	}
 	want := `RESOURCE     ON    USED    LIMIT   A DAY    A WEEK   AT THE LIMIT IN  ON          DAYS
@@ -37,11 +38,11 @@ connections  main  40      97      –        –        –                – 
 		t.Errorf("(-want +got):\n%s\n%s", diff, b.String())
 	}
 	b.Reset()
-	if err := printForecast(&b, rows, true, now); err != nil || !strings.Contains(b.String(), "main shop public orders") {
+	if err := text.Forecast(&b, rows, true, now); err != nil || !strings.Contains(b.String(), "main shop public orders") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
 	b.Reset()
-	if err := printForecast(&b, nil, true, now); err != nil || !strings.Contains(b.String(), "once an hour") {
+	if err := text.Forecast(&b, nil, true, now); err != nil || !strings.Contains(b.String(), "once an hour") {
 		t.Errorf("%v %s", err, b.String())
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package text_test
 
 import (
 	"strings"
@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/text"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -38,7 +39,7 @@ func TestMarkdown(t *testing.T) {
 		},
 	}
 	var b strings.Builder
-	markdown(&b, s)
+	text.Markdown(&b, s)
 	want := "# Run 7: postgres/vacuum is resolved\n\n" +
 		"| | |\n| --- | --- |\n" +
 		"| on | `` table=\"täble\\|`x`\\n# not a heading\" `` |\n" +

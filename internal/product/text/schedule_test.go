@@ -1,17 +1,18 @@
-package main
+package text_test
 
 import (
 	"os"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/text"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
-func Example_printCalendar() {
+func ExampleCalendar() {
 	summer := time.FixedZone("", 2*60*60)
-	err := printCalendar(os.Stdout, console.Calendar{
+	err := text.Calendar(os.Stdout, console.Calendar{
 		Next: []schedule.Coming{
 			{Schedule: "nightly", At: time.Date(2026, 6, 4, 3, 0, 0, 0, summer), Zone: "Europe/Berlin",
 				Action: "redis/bgsave", Mode: remediate.Auto, Subject: map[string]string{"server": "cache"}},
@@ -29,7 +30,7 @@ func Example_printCalendar() {
 		},
 	})
 	if err == nil {
-		err = printCalendar(os.Stdout, console.Calendar{})
+		err = text.Calendar(os.Stdout, console.Calendar{})
 	}
 	if err != nil {
 		panic(err)
