@@ -25,6 +25,12 @@ type stage struct {
 
 func newStage(t testing.TB) *stage {
 	t.Helper()
+	return stageOf(t, "capacity.rules.yaml", "capacity-recorded", "capacity-lines", "capacity-weeks", "capacity-trends")
+}
+
+// stageOf evaluates groups of a file.
+func stageOf(t testing.TB, file string, names ...string) *stage {
+	t.Helper()
 	s := &stage{t: t, db: teststorage.New(t, func(o *tsdb.Options) { // few blocks, as the embedded storage has
 		o.MinBlockDuration, o.MaxBlockDuration = (9 * 24 * time.Hour).Milliseconds(), (9 * 24 * time.Hour).Milliseconds()
 	})}
@@ -34,11 +40,11 @@ func newStage(t testing.TB) *stage {
 		QueryFunc: promrules.EngineQueryFunc(s.engine, s.db), AppendableV2: s.db, Queryable: s.db, Context: t.Context(),
 		NotifyFunc: func(context.Context, string, ...*promrules.Alert) {}, Parser: parser.NewParser(parser.Options{}),
 	})
-	groups, errs := m.LoadGroups(time.Minute, labels.EmptyLabels(), "", nil, false, "capacity.rules.yaml")
+	groups, errs := m.LoadGroups(time.Minute, labels.EmptyLabels(), "", nil, false, file)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	for _, name := range []string{"capacity-recorded", "capacity-lines", "capacity-weeks", "capacity-trends"} {
+	for _, name := range names {
 		for _, g := range groups {
 			if g.Name() == name {
 				s.groups = append(s.groups, g)
@@ -98,34 +104,83 @@ func (s *stage) ask(expr string, h int) map[string]float64 {
 	return all
 }
 
+// A disk is one that grows by one a day and is replaced by another one, on which there is more or less than was on it.
+type disk struct {
+	name        string
+	begins, day int     // when it is read first, and when it is replaced
+	times, more float64 // the limit as many times, and so much more on it
+}
+
+func disks() []disk {
+	return []disk{{"bigger disk", 0, 30, 3, 200}, {"smaller disk", 0, 30, 0.5, -60}, {"new, on a bigger disk", 27, 34, 3, 200}}
+}
+
+func (d disk) generate() (generated, history) {
+	g := generated{family: d.name, samples: make([]float64, (past+2*ahead)*perDay), limit: 400}
+	for i := range g.samples {
+		day := float64(i) / perDay
+		if g.samples[i] = 100 + day + 0.3*math.Sin(9*day); i < d.begins*perDay {
+			g.samples[i] = math.NaN()
+		}
+		if i >= d.day*perDay+perDay/2 {
+			g.samples[i] += d.more
+		}
+	}
+	limits := slices.Repeat(history{g.limit}, len(g.samples)/perHour)
+	for h := d.day*24 + 12; h < len(limits); h++ {
+		limits[h] *= d.times
+	}
+	return g, limits
+}
+
+// judge looks at what is said twelve or eight days after it was replaced: that it grows by one a day, or nothing.
+func (d disk) judge(t *testing.T, last map[string]float64) {
+	t.Helper()
+	for _, name := range []string{"median28d", "p90_28d"} {
+		v := last["upkeep:capacity_growth_per_day:"+name+" of "+d.name]
+		if old := d.begins == 0; v != 0 && math.Abs(v-1) > 0.3 || old && v == 0 {
+			t.Errorf("%s of %s is %v", name, d.name, v)
+		}
+	}
+}
+
 // The rules say of every family what the model says, at every hour that is looked at, and nothing
 // of a series that is younger than seven days.
 func TestCapacityIsTheModels(t *testing.T) {
 	s := newStage(t)
-	var used, limits []labels.Labels
+	var used, limitsOf []labels.Labels
 	var series []generated
 	var models []*capacity
+	add := func(g generated, limits history) {
+		l := func(name string) labels.Labels {
+			return labels.FromStrings("__name__", name, "server", g.family, "job", "j")
+		}
+		used = append(used, l("upkeep_redis_memory_used_bytes"))
+		limitsOf = append(limitsOf, l("upkeep_redis_memory_max_bytes"))
+		m := newCapacity(g.hourly())
+		if m.limits = limits; limits == nil {
+			m.limits = slices.Repeat(history{g.limit}, len(m.hours))
+		}
+		series, models = append(series, g), append(models, m)
+	}
 	for _, f := range families() {
-		g := generate(f, 1)
-		server := labels.FromStrings("__name__", "upkeep_redis_memory_used_bytes", "server", f, "job", "j")
-		used = append(used, server)
-		limits = append(limits, labels.FromStrings("__name__", "upkeep_redis_memory_max_bytes", "server", f, "job", "j"))
-		series, models = append(series, g), append(models, newCapacity(g.hourly()))
+		add(generate(f, 1), nil)
+	}
+	for _, disk := range disks() {
+		add(disk.generate())
 	}
 	const hours = (past + 3) * 24
 	compared, estimates := 0, 0
+	last := make(map[string]float64)
 	for h := range hours {
 		values := make([]float64, 0, 2*len(series))
 		for _, m := range models {
 			values = append(values, m.hours[h])
 		}
-		for i, g := range series {
-			values = append(values, g.limit)
-			if math.IsNaN(values[i]) {
-				values[len(values)-1] = math.NaN() // the server did not answer
-			}
+		for _, m := range models {
+			values = append(values, m.limit(h))
 		}
-		s.read(h, slices.Concat(used, limits), values)
+		s.read(h, slices.Concat(used, limitsOf), values)
 		if h%24 != 0 && h%31 != 7 {
 			continue
 		}
@@ -137,11 +192,14 @@ func TestCapacityIsTheModels(t *testing.T) {
 		} {
 			got := s.ask(name, h)
 			for i, m := range models {
-				want := of(m.at(h, series[i].limit))
+				want := of(m.at(h, m.limits[h]))
 				if math.IsNaN(m.hours[h]) && (name[len(name)-6:] == "likely" || name[len(name)-4:] == "soon") {
 					want = math.NaN() // the limit is not known then
 				}
 				v, there := got[series[i].family]
+				if h == past*24 {
+					last[name+" of "+series[i].family] = v
+				}
 				compared++
 				if there {
 					estimates++
@@ -159,6 +217,9 @@ func TestCapacityIsTheModels(t *testing.T) {
 		}
 	}
 	t.Logf("%d compared, %d estimates", compared, estimates)
+	for _, disk := range disks() {
+		disk.judge(t, last)
+	}
 	if estimates < compared/10 {
 		t.Errorf("only %d of %d values are there", estimates, compared)
 	}

@@ -17,8 +17,9 @@ type dayValue struct {
 // A capacity is what the recording rules say of a series, in plain loops: rules and model are
 // written apart and compared.
 type capacity struct {
-	hours history
-	days  []dayValue
+	hours  history
+	days   []dayValue
+	limits history // nil: it stays what it is
 }
 
 // A growth is the estimate at one hour; a value that is absent is NaN.
@@ -58,6 +59,30 @@ func (c *capacity) existed(h int) bool {
 	return false
 }
 
+// limit returns the limit that was recorded in an hour.
+func (c *capacity) limit(h int) float64 {
+	if c.limits == nil || h < 0 || math.IsNaN(c.hours[h]) {
+		return math.NaN()
+	}
+	return c.limits[h]
+}
+
+// another reports whether the limit of an hour is that of another disk than some days before.
+func (c *capacity) another(h, days int) bool {
+	return math.Abs(math.Log(c.limit(h)/c.limit(h-days*24))) > 0.3
+}
+
+// others reports whether the limits of two weeks are those of several disks.
+func (c *capacity) others(h int) bool {
+	low, high := math.Inf(1), math.Inf(-1)
+	for i := max(0, h-14*24+1); i <= h; i++ {
+		if v := c.limit(i); !math.IsNaN(v) {
+			low, high = min(low, v), max(high, v)
+		}
+	}
+	return high > 1.35*low
+}
+
 // within returns the days after one hour until another.
 func (c *capacity) within(after, until int) []dayValue {
 	from, _ := slices.BinarySearchFunc(c.days, after+1, func(d dayValue, h int) int { return d.at - h })
@@ -68,7 +93,7 @@ func (c *capacity) within(after, until int) []dayValue {
 // changes returns by how much the days of four weeks differ from those some days before.
 func (c *capacity) changes(h, days int) (all []float64) {
 	for _, d := range c.within(h-28*24, h) {
-		if before := c.within(d.at-days*24-25, d.at-days*24); len(before) > 0 {
+		if before := c.within(d.at-days*24-25, d.at-days*24); len(before) > 0 && !c.another(d.at, days) {
 			all = append(all, d.v-before[len(before)-1].v)
 		}
 	}
@@ -114,7 +139,7 @@ func (c *capacity) lines(h int) (slope, straight, number float64) {
 		return slope, straight, number
 	}
 	slope, r2 := line(days)
-	if len(days) >= 7 && (c.changed(h) || c.changed(h-1)) && !math.IsInf(r2, 0) {
+	if len(days) >= 7 && (c.changed(h) || c.changed(h-1)) && !math.IsInf(r2, 0) && !c.others(h) {
 		straight = r2
 	}
 	return slope, straight, number

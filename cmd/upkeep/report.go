@@ -48,7 +48,8 @@ func periodCommand(kind, like string, read func(string, time.Time) (review.Perio
 		Long: fmt.Sprintf(`Write the review of a %[1]s, by default of the last one that is over.
 
 html and pdf are written to the file upkeep-PERIOD.html or .pdf in the working directory, md and json to standard
-output; --out names another file, or - for standard output. A pdf is printed by the Chromium of this machine.`, kind),
+output; --out names another file, or - for standard output. A pdf is printed by the Chromium of this machine. Where
+figures could not be read the review is written and says so, and the exit status is 1.`, kind),
 		Example: fmt.Sprintf("  upkeep report %[1]s\n  upkeep report %[1]s --%[1]s %[2]s --format pdf --out "+
 			"review.pdf", kind,
 			strings.TrimPrefix(like, "like ")),
@@ -100,7 +101,10 @@ func (f reportFlags) write(ctx context.Context, stdout, errs io.Writer, kind str
 	file := f.out
 	switch {
 	case file == "-", file == "" && (f.format == "md" || f.format == "json"):
-		return write(stdout)
+		if err := write(stdout); err != nil {
+			return err
+		}
+		return unread("the report", r)
 	case file == "":
 		file = "upkeep-" + p.Name + "." + f.format
 	}
@@ -108,7 +112,17 @@ func (f reportFlags) write(ctx context.Context, stdout, errs io.Writer, kind str
 		return fmt.Errorf("--out %s: %w", file, err)
 	}
 	fmt.Fprintln(stdout, file)
-	return nil
+	return unread(file, r)
+}
+
+// unread is an error where figures could not be read: what is written is not the whole review.
+func unread(what string, r review.Report) error {
+	n, of, why := r.Unread()
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is written without %d of its %d figures: %s; write it again when that is mended", what, n, of,
+		why)
 }
 
 // form writes a report in a format.
@@ -153,6 +167,9 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 	}()
 	if err = write(made); err == nil && before != nil {
 		err = made.Chmod(before.Mode().Perm())
+	}
+	if err == nil {
+		err = made.Sync() // a disk may find out now that it is full; and a crash leaves no empty file
 	}
 	if e := made.Close(); err == nil {
 		err = e

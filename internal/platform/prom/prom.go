@@ -52,6 +52,31 @@ func NotFound(err error) bool {
 	return ok && e.Status == http.StatusNotFound
 }
 
+// An AnswerError is an answer that does not say what was asked for: it may be a part only, it is too large, or it is
+// not what an API of this kind answers.
+type AnswerError struct{ Err error }
+
+func (e *AnswerError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong with the answer.
+func (e *AnswerError) Unwrap() error { return e.Err }
+
+// answered marks an error as one of an answer.
+func answered(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &AnswerError{err}
+}
+
+// Answered reports whether an error is about an answer: the server is there, and may answer another question. Otherwise
+// it did not answer.
+func Answered(err error) bool {
+	_, status := errors.AsType[*StatusError](err)
+	_, answer := errors.AsType[*AnswerError](err)
+	return status || answer
+}
+
 // errURL does not repeat the URL: there may be a password in it.
 var errURL = errors.New("its URL cannot be read; want http://host:port")
 
@@ -96,6 +121,7 @@ type answers struct {
 	next   http.RoundTripper
 	limit  int64 // to the size of an answer
 	follow bool  // redirects
+	whole  *bool // set when an answer was read to its end; nil where that is not used
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -105,7 +131,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, err
 	case res.StatusCode/100 == 2, a.follow && res.StatusCode/100 == 3 && res.Header.Get("Location") != "":
-		res.Body = &limited{ReadCloser: res.Body, limit: a.limit, left: a.limit, parts: partsLimit}
+		res.Body = &limited{ReadCloser: res.Body, limit: a.limit, left: a.limit, parts: partsLimit, whole: a.whole}
 		return res, nil
 	}
 	defer func() { _ = res.Body.Close() }() // read only
@@ -122,16 +148,20 @@ type limited struct {
 	io.ReadCloser
 	limit, left int64
 	parts       int // that may still come: a byte of them takes up to eighty bytes of memory
+	whole       *bool
 }
 
 // Read implements io.Reader.
 func (l *limited) Read(p []byte) (int, error) {
 	n, err := l.ReadCloser.Read(p)
 	if l.left -= int64(n); l.left < 0 {
-		return 0, fmt.Errorf("the answer is larger than %d MiB", l.limit>>20)
+		return 0, answered(fmt.Errorf("the answer is larger than %d MiB", l.limit>>20))
 	}
 	if l.parts -= partsOf(p[:n]); l.parts < 0 {
-		return 0, errors.New("the answer has more parts than 200,000 alerts")
+		return 0, answered(errors.New("the answer has more parts than 200,000 alerts"))
+	}
+	if l.whole != nil && errors.Is(err, io.EOF) {
+		*l.whole = true
 	}
 	return n, err
 }

@@ -151,8 +151,31 @@ func TestBadAnswers(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
-		server.Close()
+		if !prom.Answered(err) {
+			t.Errorf("%s is no answer", test.name)
+		}
+		if server.Close(); prom.Answered(reached(t, server.URL)) {
+			t.Error("a server that is away has answered")
+		}
 	}
+	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		fmt.Fprint(w, `{"status":"success"`)
+	}))
+	defer cut.Close()
+	if prom.Answered(reached(t, cut.URL)) {
+		t.Error("a server that went away while it answered has answered")
+	}
+}
+
+// reached returns the error of a server that does not answer.
+func reached(t *testing.T, url string) error {
+	t.Helper()
+	_, err := prom.Prometheus{URL: url}.Query(t.Context(), "up", time.Time{})
+	if err == nil {
+		t.Errorf("%s answers", url)
+	}
+	return err
 }
 
 // What Alertmanager's client would take for a good answer, or would panic about.

@@ -54,7 +54,8 @@ func (p Prometheus) query(ctx context.Context, expr string, at time.Time) ([]Sam
 	if err = errors.Join(err, incomplete(warnings)); err != nil {
 		return nil, err
 	}
-	return samples(value)
+	all, err := samples(value)
+	return all, answered(err)
 }
 
 // incomplete returns an error for an answer that came with warnings.
@@ -62,7 +63,7 @@ func incomplete(warnings promv1.Warnings) error {
 	if len(warnings) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the answer may be incomplete: %s", strings.Join(warnings, "; "))
+	return answered(fmt.Errorf("the answer may be incomplete: %s", strings.Join(warnings, "; ")))
 }
 
 // Version returns the server's version.
@@ -123,15 +124,20 @@ func (p Prometheus) ask(ctx context.Context, q question, call func(context.Conte
 	if err != nil {
 		return err
 	}
-	c, err := api.NewClient(api.Config{Address: u.String(), Client: client(p.Client, answers{limit: q.limit})})
+	whole := false
+	c, err := api.NewClient(api.Config{Address: u.String(), Client: client(p.Client, answers{limit: q.limit,
+		whole: &whole})})
 	if err != nil {
 		return errURL
 	}
 	err = call(ctx, promv1.NewAPI(c))
 	if said, ok := errors.AsType[*promv1.Error](err); ok {
-		return wrong(said)
+		return answered(wrong(said))
 	}
-	return explain(ctx, q.method, u.JoinPath("api/v1", q.path), err)
+	if err = explain(ctx, q.method, u.JoinPath("api/v1", q.path), err); whole {
+		err = answered(err)
+	}
+	return err
 }
 
 // wrong says what is wrong with an answer of a good status.

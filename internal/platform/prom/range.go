@@ -46,12 +46,12 @@ func (p Prometheus) queryRange(ctx context.Context, expr string, r promv1.Range)
 	}
 	matrix, ok := value.(model.Matrix)
 	if !ok {
-		return nil, errors.New("the answer has no series")
+		return nil, answered(errors.New("the answer has no series"))
 	}
 	all := make([]Series, len(matrix))
 	for i, s := range matrix {
 		if s == nil || len(s.Histograms) > 0 {
-			return nil, errors.New("the expression gives a native histogram; want numbers")
+			return nil, answered(errors.New("the expression gives a native histogram; want numbers"))
 		}
 		all[i].Labels = make(map[string]string, len(s.Metric))
 		for name, value := range s.Metric {

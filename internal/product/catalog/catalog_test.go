@@ -59,7 +59,8 @@ func panelExprs(t *testing.T) (exprs []string) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("dashboards: %v %v", names, err)
 	}
-	times := strings.NewReplacer("$__rate_interval", "5m", "$__range_s", "604800", "$__range", "7d",
+	times := strings.NewReplacer("$__rate_interval", "5m", "${__range_s}", "604800", "${__range_ms}", "604800000",
+		"$__range_s", "604800", "$__range", "7d",
 		"$__interval_ms", "60000")
 	labelValues := regexp.MustCompile(`^label_values\((.*), \w+\)$`)
 	for _, name := range names {

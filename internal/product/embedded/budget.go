@@ -216,7 +216,7 @@ func promqlParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
 // What is asked takes memory before it is evaluated: the parser's stack for each parenthesis, some
 // forty bytes for each instruction of a regular expression, whatever the budget says later. The
-// longest query of a dashboard has a tenth of each.
+// longest query of a dashboard has half of the text, and a tenth of the others.
 const (
 	maxText         = 16 << 10
 	maxTexts        = 64 << 10 // of all parameters of a request together

@@ -3,10 +3,12 @@ package page
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	. "maragu.dev/gomponents"
 
+	"github.com/ai-micro-service/upkeep/internal/product/axis"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -135,27 +137,20 @@ func (c Chart) step(all []Point) time.Duration {
 
 // bounds returns from which value to which the chart goes.
 func (c Chart) bounds() (low, high float64) {
-	low, high = math.Inf(1), math.Inf(-1)
-	see := func(v float64) { low, high = min(low, v), max(high, v) }
+	var all []float64
 	for _, line := range c.Lines {
 		for _, p := range line {
-			see(p.Value)
+			all = append(all, p.Value)
 		}
 	}
 	if c.Limit != nil {
-		see(*c.Limit)
+		all = append(all, *c.Limit)
 	}
-	if low > high {
-		return 0, 1
+	most := math.Inf(1)
+	if strings.HasSuffix(c.Metric, "_ratio") {
+		most = 1
 	}
-	room := (high - low) / 10
-	if room == 0 {
-		room = max(math.Abs(high)/10, 1e-9)
-	}
-	if low >= 0 && low-room < 0 {
-		return 0, high + room
-	}
-	return low - room, high + room
+	return axis.Range(all, most)
 }
 
 // rounded leaves three digits of a number on an axis.

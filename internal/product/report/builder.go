@@ -219,6 +219,12 @@ func (f Figure) shown() Figure {
 	return f
 }
 
+// unread returns a figure that could not be read: a part of its rows would be taken for all of them.
+func (f Figure) unread(err error) Figure {
+	return Figure{Title: f.Title, About: f.About, Queries: f.Queries, Columns: f.Columns, Fault: err.Error(),
+		asOfNow: f.asOfNow}
+}
+
 // part returns one of the values of a key.
 func part(key string, i int) string {
 	parts := strings.Split(key, "\x00")

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	. "maragu.dev/gomponents"
+
+	"github.com/ai-micro-service/upkeep/internal/product/axis"
 )
 
 // ChartKind is how a chart shows its values.
@@ -86,10 +88,10 @@ func (c Chart) picture(height int, parts Node) Node {
 
 // bounds returns from which value to which the chart goes.
 func (c Chart) bounds() (low, high float64) {
-	low, high = math.Inf(1), math.Inf(-1)
+	var all []float64
 	see := func(v *float64) {
 		if v != nil {
-			low, high = min(low, *v), max(high, *v)
+			all = append(all, *v)
 		}
 	}
 	for _, s := range c.Series {
@@ -99,20 +101,11 @@ func (c Chart) bounds() (low, high float64) {
 	}
 	see(c.Limit)
 	see(c.Start)
-	if low > high {
-		return 0, 1
+	most := math.Inf(1)
+	if c.Unit == Ratio {
+		most = 1
 	}
-	room := (high - low) / 10
-	if room == 0 {
-		room = max(math.Abs(high)/10, 1e-9)
-	}
-	if low >= 0 && low-room < 0 {
-		return 0, high + room
-	}
-	if c.Unit == Ratio && high <= 1 && high+room > 1 {
-		return low - room, 1
-	}
-	return low - room, high + room
+	return axis.Range(all, most)
 }
 
 // gaps marks the days without data.

@@ -173,3 +173,17 @@ func TestNoChromium(t *testing.T) {
 		t.Error("a program that does not exist")
 	}
 }
+
+// A browser that ends well with half a PDF, as on a full disk, is an error and no report.
+func TestHalfAPDF(t *testing.T) {
+	t.Parallel()
+	half := filepath.Join(t.TempDir(), "browser")
+	script := "#!/bin/sh\nfor a; do case $a in --print-to-pdf=*) printf '%%PDF-1.4\\nhalf' >\"${a#*=}\";; esac; done\n"
+	if err := os.WriteFile(half, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pdf, err := report.PDF(t.Context(), half, report.Report{Title: "August 2026"})
+	if err == nil || !strings.Contains(err.Error(), "without its end") || len(pdf) > 0 {
+		t.Errorf("%d bytes, %v", len(pdf), err)
+	}
+}

@@ -125,17 +125,17 @@ func unitOf(r forecast.Row) Unit {
 // bands draws those that reach a limit first: what was used each day, and between which lines it
 // is expected to grow.
 func (f *Figure) bands(ctx context.Context, b *builder, rows []forecast.Row) error {
-	all, err := b.Prometheus.Range(ctx, "last_over_time("+capacityDay+"[1d])", b.period.From.Add(day), b.period.end,
-		day)
-	if err != nil {
-		return err
-	}
 	for _, r := range rows {
 		if len(f.Charts) == bandsAtMost {
 			break
 		}
 		if r.Limit == nil || r.Growth == nil || *r.Growth <= 0 || r.Likely == nil || *r.Likely > farAway {
 			continue
+		}
+		all, err := b.Prometheus.Range(ctx, "last_over_time("+selecting(capacityDay, r)+"[1d])", b.period.From.Add(day),
+			b.period.end, day)
+		if err != nil {
+			return err
 		}
 		i := slices.IndexFunc(all, func(s prom.Series) bool { return about(s.Labels, r) })
 		if i < 0 {
@@ -157,6 +157,15 @@ func (f *Figure) bands(ctx context.Context, b *builder, rows []forecast.Row) err
 			Start: &r.Used, Slow: *r.Growth, Fast: fast, Series: []Line{{Name: "used", Values: used}}})
 	}
 	return nil
+}
+
+// selecting selects the series of a row: there may be ten thousand tables, and four of all are drawn.
+func selecting(series string, r forecast.Row) string {
+	matchers := []string{fmt.Sprintf("resource=%q", r.Resource)}
+	for _, name := range slices.Sorted(maps.Keys(r.Subject)) {
+		matchers = append(matchers, fmt.Sprintf("%s=%q", name, r.Subject[name]))
+	}
+	return series + "{" + strings.Join(matchers, ",") + "}"
 }
 
 // about reports whether a series is of the subject of a row.

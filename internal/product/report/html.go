@@ -40,7 +40,8 @@ func (r Report) document() Node {
 			html.StyleEl(Raw(reportCSS)),
 		),
 		html.Body(
-			html.Header(html.H1(Text("Review of "+r.Title)), html.P(html.Class("soft"), Text(r.subtitle()))),
+			html.Header(html.H1(Text("Review of "+r.Title)), html.P(html.Class("soft"), Text(r.subtitle())),
+				If(r.missing() != "", html.P(html.Class("bad"), Text(r.missing())))),
 			html.Nav(html.Ol(Map(r.Sections,
 				func(s Section) Node { return html.Li(html.A(html.Href("#"+anchor(s.Title)), Text(s.Title))) }))),
 			Map(r.Sections, r.section),
@@ -55,6 +56,15 @@ func (r Report) subtitle() string {
 		text += ". The period is not over: it ends on " + r.To.AddDate(0, 0, -1).Format(time.DateOnly)
 	}
 	return text + ". Made on " + r.Made.Format("2006-01-02 15:04") + " UTC by upkeep " + visible.Text(r.Version) + "."
+}
+
+// missing says how many figures could not be read.
+func (r Report) missing() string {
+	n, of, _ := r.Unread()
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d figures could not be read; each says why.", n, of)
 }
 
 func anchor(title string) string { return strings.ReplaceAll(strings.ToLower(title), " ", "-") }

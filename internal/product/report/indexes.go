@@ -14,6 +14,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
+func databaseLabels() []string { return []string{"server", "database"} }
+
 func tableLabels() []string { return []string{"server", "database", "schema", "table"} }
 func indexLabels() []string { return append(tableLabels(), "index") }
 
@@ -124,8 +126,13 @@ func (b *builder) advice(ctx context.Context) (f Figure, err error) {
 	if f.Coverage, err = b.covered(ctx, collector); err != nil {
 		return f, err
 	}
+	databases, err := b.values(ctx, atEnd("upkeep_postgres_database_size_bytes", databaseLabels()), databaseLabels(),
+		b.period.end)
+	if err != nil {
+		return f, err
+	}
 	for _, a := range advisers() {
-		if err := b.adviceOf(ctx, &f, a); err != nil {
+		if err := b.adviceOf(ctx, &f, a, databases); err != nil {
 			return f, err
 		}
 	}
@@ -149,7 +156,8 @@ func largest(row []Cell) (most float64) {
 	return most
 }
 
-func (b *builder) adviceOf(ctx context.Context, f *Figure, a adviser) error {
+// adviceOf adds the rows of one adviser. databases are those of the last day.
+func (b *builder) adviceOf(ctx context.Context, f *Figure, a adviser, databases map[string]*float64) error {
 	by := append(indexLabels(), "kind")
 	query := atEnd("("+a.selector+")", by)
 	f.Queries = append(f.Queries, Query{Language: "PromQL", Text: query, At: b.period.end, About: cmp.Or(a.kind,
@@ -178,6 +186,8 @@ func (b *builder) adviceOf(ctx context.Context, f *Figure, a adviser) error {
 			result = "new"
 		case now == nil && known[1][server+"\x00"] == nil:
 			result = "unknown: there are no data of the last day"
+		case now == nil && gone(databases, k):
+			result = "its database is gone: dropped or renamed"
 		case now == nil:
 			result = b.done(k, a.actions)
 		}
@@ -189,6 +199,16 @@ func (b *builder) adviceOf(ctx context.Context, f *Figure, a adviser) error {
 			{Text: visible.Text(result)}})
 	}
 	return nil
+}
+
+// gone reports whether the databases of a server are known, and that of the key is not one of them.
+func gone(databases map[string]*float64, key string) bool {
+	server := keyOf(map[string]string{"server": part(key, 0)}, []string{"server"})
+	known := false
+	for k := range databases {
+		known = known || strings.HasPrefix(k, server)
+	}
+	return known && databases[server+part(key, 1)+"\x00"] == nil
 }
 
 // dash is a cell with a value, or a dash where the subject is known to have no value.

@@ -45,7 +45,7 @@ func Make(ctx context.Context, c Config, p Period) (r Report, err error) {
 					return context.Cause(reading)
 				}
 				if err != nil {
-					f.Fault = err.Error()
+					f = f.unread(err)
 				}
 				r.Sections[i].Figures = append(r.Sections[i].Figures, f.shown())
 			}

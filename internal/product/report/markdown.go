@@ -13,6 +13,9 @@ import (
 func Markdown(w io.Writer, r Report) error {
 	p := &printer{w: w}
 	p.printf("# Review of %s\n\n%s\n", r.Title, escaped(r.subtitle()))
+	if missing := r.missing(); missing != "" {
+		p.printf("\n%s\n", missing)
+	}
 	for _, s := range r.Sections {
 		p.printf("\n## %s\n", s.Title)
 		for _, f := range s.Figures {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,11 @@ func PDF(ctx context.Context, path string, r Report) (pdf []byte, err error) {
 	case info.Size() > maxPDF:
 		return nil, fmt.Errorf("%s has written a PDF of %d bytes, more than %d", path, info.Size(), maxPDF)
 	}
-	return os.ReadFile(out)
+	if pdf, err = os.ReadFile(out); err == nil && !bytes.HasSuffix(bytes.TrimSpace(pdf), []byte("%%EOF")) {
+		return nil, fmt.Errorf("%s has written a PDF without its end, as on a full disk (%s): %s", path,
+			filepath.Dir(dir), result.Complaint())
+	}
+	return pdf, err
 }
 
 // browser returns where Chromium is.

@@ -9,7 +9,6 @@ package report
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -27,7 +26,7 @@ type Prometheus interface {
 }
 
 // An impatient Prometheus is not asked again once it has not answered: a report has many queries, and would wait
-// for each.
+// for each. One that refuses a query, or has a part of an answer only, is asked for the others.
 type impatient struct {
 	next Prometheus
 	away atomic.Pointer[error]
@@ -51,7 +50,7 @@ func (i *impatient) ask(ctx context.Context, ask func() error) error {
 		return fmt.Errorf("not asked, since Prometheus did not answer before: %w", *away)
 	}
 	err := ask()
-	if _, answered := errors.AsType[*prom.StatusError](err); err != nil && !answered && ctx.Err() == nil {
+	if err != nil && !prom.Answered(err) && ctx.Err() == nil {
 		i.away.Store(&err)
 	}
 	return err
@@ -120,6 +119,21 @@ type Query struct {
 	At       time.Time `json:"at,omitzero"`     // of an expression that is evaluated at one moment
 	Step     string    `json:"step,omitempty"`  // of one that is evaluated at each step of the period
 	About    string    `json:"about,omitempty"` // what it is for
+}
+
+// Unread returns how many figures could not be read, of how many, and why the first of them could not.
+func (r Report) Unread() (unread, figures int, why string) {
+	for _, s := range r.Sections {
+		for _, f := range s.Figures {
+			if figures++; f.Fault == "" {
+				continue
+			}
+			if unread++; why == "" {
+				why = f.Fault
+			}
+		}
+	}
+	return unread, figures, why
 }
 
 // empty reports whether no figure of the period has a row.

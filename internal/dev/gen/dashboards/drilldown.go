@@ -225,8 +225,10 @@ func statement(rules map[string]rule) *board {
 
 func postgresStatement(b *board) {
 	const by = "sum by (job, server, database, user, queryid) ("
-	grown := func(metric string) string { return by + statements.grown("upkeep_postgres_statement_"+metric) + ")" }
-	before := func(metric string) string { return by + statements.before("upkeep_postgres_statement_"+metric) + ")" }
+	grown := func(metric string) string { return by + statements.spent("upkeep_postgres_statement_"+metric) + ")" }
+	before := func(metric string) string {
+		return by + statements.spentBefore("upkeep_postgres_statement_"+metric) + ")"
+	}
 	slowest := top("20", grown("seconds_total")+" > 0")
 	b.table(24, "Statement", "In the selected range, beside the range of the same length before it. Literals are "+
 		"left out.",

@@ -177,7 +177,7 @@ const rateWindow = 3*time.Minute + 1234*time.Millisecond
 // parsed parses a query with values in the place of Grafana's intervals.
 func parsed(expr string) (parser.Expr, error) {
 	return parser.NewParser(parser.Options{}).ParseExpr(strings.NewReplacer("$__rate_interval", "181234ms",
-		"$__range_s", "604800", "$__range", "7d", "$__interval_ms", "60000", "$__interval", "1m").Replace(expr))
+		"${__range_s}", "604800", "${__range_ms}", "604800000", "$__range_s", "604800", "$__range", "7d", "$__interval_ms", "60000", "$__interval", "1m").Replace(expr))
 }
 
 // eachSelector looks at each selector of each query, annotations included.
@@ -224,13 +224,20 @@ func rateInterval(_ file, q query, _ *parser.VectorSelector, path []parser.Node)
 		return ""
 	}
 	inRange := call.Func.Name == "increase" && m.Range == 7*24*time.Hour && q.Instant && strings.Contains(q.Expr, "$__range")
-	if m.Range.Truncate(time.Millisecond) != rateWindow && !inRange {
+	if inRange = inRange || call.Func.Name == "increase" && beginning(m, q); !inRange &&
+		m.Range.Truncate(time.Millisecond) != rateWindow {
 		return fmt.Sprintf("%s over %s, and not over $__rate_interval", call.Func.Name, m.Range)
 	}
 	if q.Instant && !inRange {
 		return "a query of one moment has no $__rate_interval that fits its range"
 	}
 	return ""
+}
+
+// beginning reports whether a range is that of a series which is too young for what is recorded of it.
+func beginning(m *parser.MatrixSelector, q query) bool {
+	d, err := time.ParseDuration(step)
+	return err == nil && m.Range == d && q.Instant && strings.Contains(q.Expr, sparse("upkeep_"))
 }
 
 func matched(s *parser.VectorSelector, label string) string {
@@ -252,11 +259,25 @@ func counters(_ file, _ query, s *parser.VectorSelector, path []parser.Node) str
 	}
 	if len(path) > 1 {
 		if call, ok := path[len(path)-2].(*parser.Call); ok &&
-			slices.Contains([]string{"rate", "irate", "increase"}, call.Func.Name) {
+			slices.Contains([]string{"rate", "irate", "increase", "resets"}, call.Func.Name) {
 			return ""
 		}
 	}
+	if len(path) > 0 && subtracted(path[len(path)-1], s) {
+		return ""
+	}
 	return "a counter is read without rate or increase"
+}
+
+// subtracted reports whether the value of a counter at one moment is subtracted from that at a later one.
+func subtracted(n parser.Node, s *parser.VectorSelector) bool {
+	b, ok := n.(*parser.BinaryExpr)
+	if !ok || b.Op != parser.SUB {
+		return false
+	}
+	late, first := b.LHS.(*parser.VectorSelector)
+	early, second := b.RHS.(*parser.VectorSelector)
+	return first && second && late.Name == s.Name && early.Name == s.Name && early.OriginalOffset > late.OriginalOffset
 }
 
 // house has what this house wants besides.
@@ -284,10 +305,11 @@ func house() []check {
 			}
 			return ""
 		})},
-		{"fixed ranges", eachSelector(func(_ file, _ query, s *parser.VectorSelector, path []parser.Node) string {
+		{"fixed ranges", eachSelector(func(_ file, q query, s *parser.VectorSelector, path []parser.Node) string {
 			if len(path) > 0 {
 				if m, ok := path[len(path)-1].(*parser.MatrixSelector); ok && !strings.Contains(s.Name, ":") &&
-					m.Range.Truncate(time.Millisecond) != rateWindow && m.Range != 7*24*time.Hour {
+					m.Range.Truncate(time.Millisecond) != rateWindow && m.Range != 7*24*time.Hour && m.Range != 7*24*time.Hour+5*time.Minute &&
+					!beginning(m, q) {
 					return fmt.Sprintf("a fixed range of %s", m.Range)
 				}
 			}

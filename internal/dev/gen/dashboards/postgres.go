@@ -84,7 +84,7 @@ func postgresLoad(b *board) {
 func postgresStatements(b *board, chosen, when, n string) {
 	s := scope(chosen)
 	cost := func(metric string) string {
-		return "sum by (job, server, database, user, queryid) (" + s.grown(metric) + ")"
+		return "sum by (job, server, database, user, queryid) (" + s.spent(metric) + ")"
 	}
 	seconds, calls := cost("upkeep_postgres_statement_seconds_total"), cost("upkeep_postgres_statement_calls_total")
 	costliest := top(n, seconds+" > 0")

@@ -77,6 +77,7 @@ func (q question) expr() string {
 	pairs := []string{
 		"$__rate_interval", seconds(max(step+q.least(), 4*q.least())) + "s",
 		"$__interval_ms", fmt.Sprint(step.Milliseconds()), "$__interval", seconds(step) + "s",
+		"${__range_s}", seconds(q.span), "${__range_ms}", fmt.Sprint(q.span.Milliseconds()),
 		"$__range_ms", fmt.Sprint(q.span.Milliseconds()), "$__range_s", seconds(q.span), "$__range", seconds(q.span) + "s",
 	}
 	names := slices.SortedFunc(maps.Keys(q.values), func(a, b string) int { return len(b) - len(a) })

@@ -70,26 +70,27 @@ func reviewServices(b *board) {
 func reviewDatabases(b *board) {
 	s := scope(databases.with(`user!~"$leave_out"`))
 	const by = "sum by (job, server, database, user, queryid) ("
-	seconds := func(of func(string, ...string) string) string {
+	seconds := func(of func(string) string) string {
 		return by + of("upkeep_postgres_statement_seconds_total") + ")"
 	}
-	calls := func(of func(string, ...string) string) string {
+	calls := func(of func(string) string) string {
 		return by + of("upkeep_postgres_statement_calls_total") + ")"
 	}
-	slowest := top("10", seconds(s.grown)+" > 0")
+	slowest := top("10", seconds(s.spent)+" > 0")
 	b.row("Databases")
 	b.table(24, "Ten statements that took the most time",
 		"By total execution time in the range, beside the range before.", []column{
 			{"total time", "s", named(slowest)},
-			{"before", "s", named(seconds(s.before) + " and " + slowest)},
-			{"mean time", "s", named(slowest + " / " + calls(s.grown))},
-			{"mean time before", "s", named(seconds(s.before) + " / (" + calls(s.before) + " > 0) and " + slowest)},
-			{"calls", "short", named(calls(s.grown) + " and " + slowest)},
+			{"before", "s", named(seconds(s.spentBefore) + " and " + slowest)},
+			{"mean time", "s", named(slowest + " / " + calls(s.spent))},
+			{"mean time before", "s", named(seconds(s.spentBefore) + " / (" + calls(s.spentBefore) + " > 0) and " +
+				slowest)},
+			{"calls", "short", named(calls(s.spent) + " and " + slowest)},
 		}, "query", "server", "database", "user", "queryid").to(toStatement)
 	b.table(24, "Ten most changed statements", "By the difference of their total execution time to the range before; "+
 		"new ones included.", []column{
 		{"change", "s", named(top("10",
-			"abs("+seconds(s.grown)+" - ("+seconds(s.before)+" or 0 * "+seconds(s.grown)+"))"))},
+			"abs("+seconds(s.spent)+" - ("+seconds(s.spentBefore)+" or 0 * "+seconds(s.spent)+"))"))},
 	}, "query", "server", "database", "user", "queryid").to(toStatement)
 	hits, misses := "upkeep_redis_keyspace_hits_total", "upkeep_redis_keyspace_misses_total"
 	b.table(8, "Redis hit ratio", "Share of reads that found their key.", []column{

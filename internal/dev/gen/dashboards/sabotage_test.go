@@ -82,6 +82,10 @@ func defects() []defect {
 			"without rate"},
 		{"target-counter-agg-rule", "delta of a counter",
 			graphOf("delta(" + itself.raw("upkeep_redis_commands_total") + "[$__rate_interval])"), "without rate"},
+		{"target-counter-agg-rule", "a counter less its later value", graphOf(itself.raw("upkeep_redis_commands_total") +
+			" - " + itself.raw("upkeep_redis_commands_total")), "without rate"},
+		{"target-rate-interval-rule", "a fixed window of a young series",
+			graphOf("increase(" + itself.raw("upkeep_redis_commands_total") + "[" + step + "])"), "over 5m0s"},
 		{"fixed ranges", "a fixed window", graphOf("max_over_time(" + itself.raw("upkeep_postgres_up") + "[1h])"), "1h"},
 		{"forecasts", "a naive forecast", graphOf("predict_linear(" + itself.raw("upkeep_postgres_up") + "[$__range], 86400)"),
 			"no rule bounds"},

@@ -296,6 +296,9 @@ func (f *filled) record(t testing.TB, r alerts.Recorded, s promql.Sample) {
 	if strings.Contains(r.Name, "_used") {
 		value = growing(s.F, 0.01)
 	}
+	if strings.HasSuffix(r.Name, "_total") {
+		value = counting(s.F / sinceBegin(filledEnd().UnixMilli()))
+	}
 	f.add(b.Labels(), every, value)
 }
 

@@ -64,6 +64,30 @@ func (s scope) before(metric string, matchers ...string) string {
 	return once("increase(" + s.raw(metric, matchers...) + "[$__range] offset $__range)")
 }
 
+// What is recorded each five minutes says nothing of the five minutes before its first sample and after its last.
+const step, wider = "5m", "${__range_s}s300000ms" // the selected range, and five minutes more
+
+// spent is by how much a counter of statements grew in the selected range. There are hundreds of them, and reading each
+// sample of a month takes seconds: so a counter that was there all the time and was not reset is read at both ends, and
+// the others by what a rule records each five minutes. Decision 30 has the reasons and the figures.
+func (s scope) spent(counter string) string { return s.spentIn(counter, "", " offset $__range") }
+
+// spentBefore is by how much it grew in the range before, of the same length: it begins two ranges ago.
+func (s scope) spentBefore(counter string) string {
+	return s.spentIn(counter, " offset $__range", " offset ${__range_s}s${__range_ms}ms")
+}
+
+func (s scope) spentIn(counter, end, begin string) string {
+	raw, recorded := s.raw(counter), s.raw(sparse(counter))
+	return once("(" + raw + end + " - " + raw + begin + ") >= 0" +
+		" unless resets(" + recorded + "[" + wider + "]" + end + ") > 0" +
+		" unless resets(" + raw + "[" + step + "]" + end + ") > 0" +
+		" or increase(" + recorded + "[$__range]" + end + ") or increase(" + raw + "[" + step + "]" + end + ")")
+}
+
+// sparse is the name under which a counter of statements is recorded.
+func sparse(counter string) string { return "upkeep:every5m:" + strings.TrimPrefix(counter, "upkeep_") }
+
 // summed is the rate of a counter of what each replica does itself, a second, summed by labels.
 func summed(by, metric string) string {
 	return "sum by (" + by + ") (rate(" + itself.raw(metric) + "[$__rate_interval]))"
