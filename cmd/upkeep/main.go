@@ -70,9 +70,9 @@ web.tokens (--token-file or $UPKEEP_TOKEN).`,
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(),
-		scheduleCommand(), forecastCommand(), reportCommand(), planCommand(), runCommand(), approveCommand(),
-		rejectCommand(),
+	for _, c := range []*cobra.Command{statusCommand(), lookCommand(), alertsCommand(), inboxCommand(), runsCommand(),
+		showCommand(), scheduleCommand(), forecastCommand(), reportCommand(), planCommand(), runCommand(),
+		approveCommand(), rejectCommand(),
 		cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand(), loginCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)

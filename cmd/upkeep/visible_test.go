@@ -12,6 +12,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible/visibletest"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	sight "github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 )
@@ -71,7 +72,7 @@ func hostileServer(t *testing.T, name *string, fails *bool) *httptest.Server {
 			"/policies": new([]console.PolicyLine), "/schedules": new(console.Calendar),
 			"/dead_letters": new([]remediate.DeadLetter), "/dead_letters/7": new(remediate.DeadLetter),
 			"/plans": new(engine.Preview), "/journal/verify": new(console.Check), "/pauses": new(console.PauseLine),
-			"/runs/7/approve": new(console.Stopped),
+			"/runs/7/approve": new(console.Stopped), "/look": new(sight.Report),
 		}
 		v := answers[path]
 		if *fails || v == nil {
@@ -97,7 +98,7 @@ func TestTerminalObeysNoName(t *testing.T) {
 		execute(append(args, "--url", s.URL), &out, &said)
 		return out.String() + said.String()
 	}
-	commands := [][]string{{"status"}, {"alerts"}, {"inbox"}, {"inbox", "7"}, {"runs"}, {"show", "7"},
+	commands := [][]string{{"status"}, {"look"}, {"alerts"}, {"inbox"}, {"inbox", "7"}, {"runs"}, {"show", "7"},
 		{"show", "7", "--markdown"}, {"policy", "list"}, {"schedule"}, {"plan", "a/b", "server=x"}, {"journal", "verify"},
 		{"approve", "7"}, {"pause", "all", "--why", "x"}}
 	for _, command := range commands {
