@@ -13,6 +13,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible/visibletest"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	sight "github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 )
@@ -74,6 +75,7 @@ func hostileServer(t *testing.T, name *string, fails *bool) *httptest.Server {
 			"/plans": new(engine.Preview), "/journal/verify": new(console.Check), "/pauses": new(console.PauseLine),
 			"/runs/7/approve": new(console.Stopped), "/targets": new([]console.TargetLine),
 			"/actions": new([]console.ActionLine),
+			"/look":    new(sight.Report),
 		}
 		v := answers[path]
 		if *fails || v == nil {
@@ -99,7 +101,7 @@ func TestTerminalObeysNoName(t *testing.T) {
 		execute(append(args, "--url", s.URL), &out, &said)
 		return out.String() + said.String()
 	}
-	commands := [][]string{{"status"}, {"alerts"}, {"inbox"}, {"inbox", "7"}, {"runs"}, {"show", "7"},
+	commands := [][]string{{"status"}, {"look"}, {"alerts"}, {"inbox"}, {"inbox", "7"}, {"runs"}, {"show", "7"},
 		{"show", "7", "--markdown"}, {"policy", "list"}, {"schedule"}, {"plan", "a/b", "server=x"}, {"journal", "verify"},
 		{"approve", "7"}, {"pause", "all", "--why", "x"}, {"targets"}, {"actions"}, {"runs", "-o", "wide"}, {"status", "-v"}}
 	for _, command := range commands {

@@ -363,3 +363,30 @@ func BenchmarkServe(b *testing.B) {
 		s.ServeHTTP(httptest.NewRecorder(), r)
 	}
 }
+
+// What a collector wrote last can be read by target and metric, without a question to the target; what hangs is
+// left out as in a scrape.
+func TestRead(t *testing.T) {
+	s := start(t, counter("test/a", "one", nil), counter("test/b", "two", nil), hanging())
+	all := func(string) bool { return true }
+	servertest.Eventually(t, "both have answered", func() error {
+		for _, target := range []string{"one", "two"} {
+			got, err := s.Read(target, all)
+			if err != nil {
+				return err
+			}
+			want := `upkeep_test_questions{server="` + target + `"} `
+			if len(got) != 1 || !strings.HasPrefix(string(got[0].Text), want) || got[0].At.IsZero() ||
+				got[0].Metric != "upkeep_test_questions" {
+				return fmt.Errorf("%s: %+v", target, got)
+			}
+		}
+		return nil
+	})
+	if got, err := s.Read("slow", all); err != nil || len(got) > 0 {
+		t.Errorf("of one that hangs: %v %v", got, err)
+	}
+	if got, err := s.Read("one", func(m string) bool { return m == "another" }); err != nil || len(got) > 0 {
+		t.Errorf("of another metric: %v %v", got, err)
+	}
+}

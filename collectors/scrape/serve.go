@@ -41,7 +41,7 @@ func (s *Scraper) each(add func(*block)) {
 		headed := false
 		for _, src := range f.sources {
 			a := src.asker.answer.Load()
-			if a == nil || a.blocks[src.at] == nil || now.Sub(a.at) > src.asker.Every+src.asker.Timeout+grace {
+			if a == nil || a.blocks[src.at] == nil || src.asker.tooOld(a, now) {
 				continue
 			}
 			if !headed {

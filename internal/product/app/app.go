@@ -28,6 +28,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
+	"github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
@@ -78,6 +79,7 @@ type App struct {
 
 	store    *store.Store
 	scraper  *scrape.Scraper
+	looker   *look.Looker
 	inbox    *inbox.Inbox
 	journal  *journal.Journal
 	engine   *engine.Engine

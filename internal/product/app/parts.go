@@ -24,6 +24,8 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
+	"github.com/ai-micro-service/upkeep/internal/product/forecast"
+	"github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -95,12 +97,21 @@ func (a *App) prepareTargets(d *draft) (_ change, err error) {
 
 func (a *App) openCollectors(context.Context) error {
 	a.scraper = scrape.New(scrape.Config{Logger: a.component("scrape"), Registry: a.registry})
+	a.looker = look.New(a.scraper, func() forecast.Asker {
+		if p, ok := a.prometheus(); ok {
+			return p
+		}
+		return nil
+	})
 	return nil
 }
 
 func (a *App) prepareCollectors(d *draft) (change, error) {
 	use, err := a.scraper.Prepare(configured(d.config, d.made.collectors()))
-	return change{use: use}, err
+	return change{use: func() {
+		use()
+		a.looker.Use(d.made.set())
+	}}, err
 }
 
 func (a *App) openJournal(context.Context) error {
@@ -316,7 +327,7 @@ func (a *App) openPages(context.Context) error {
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
 		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson,
 		Metrics: a.asker, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
-		Signer: a.signer, Quiet: quiet,
+		Signer: a.signer, Quiet: quiet, Look: a.looker.Look,
 	})
 	return nil
 }

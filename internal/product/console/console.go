@@ -20,6 +20,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/answer"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
@@ -50,6 +51,9 @@ type Config struct {
 	Limits    map[string]float64       // "action metric", or action → the limit of the rule that asks for it
 	Version   string
 	Logger    *slog.Logger
+
+	// Look finds what is wrong with the targets.
+	Look func(ctx context.Context) (look.Report, error)
 
 	OtherPerson bool // who requested a run must not approve it
 }

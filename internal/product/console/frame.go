@@ -41,8 +41,8 @@ func (c *Console) frame(g *gin.Context, title, path string) page.Frame {
 	}
 	if in {
 		f.Identity = id.String() + " (" + id.Role.String() + ")"
-		f.Links = []page.Entry{{Name: "Now", Path: "/"}, {Name: "Runs", Path: page.RunsPath},
-			{Name: "Manual", Path: strings.TrimSuffix(docs.Path, "/")}}
+		f.Links = []page.Entry{{Name: "Now", Path: "/"}, {Name: "Look", Path: page.LookPath},
+			{Name: "Runs", Path: page.RunsPath}, {Name: "Manual", Path: strings.TrimSuffix(docs.Path, "/")}}
 	}
 	return f
 }

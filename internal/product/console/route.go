@@ -42,6 +42,15 @@ func request(path string, need access.Role, doc string, handler gin.HandlerFunc)
 	return r
 }
 
+// lookTime is enough for targets that do not answer: the look gives them up before.
+const lookTime = time.Minute
+
+// patient is a route that looks at all targets.
+func patient(r web.Route) web.Route {
+	r.Time = lookTime
+	return r
+}
+
 // bounded is a route that makes a report: one at once, which reads a month.
 func bounded(r web.Route) web.Route {
 	r.Pool, r.Time = web.Reports(), reportTime

@@ -16,6 +16,9 @@ import (
 func (c *Console) Routes() []web.Route {
 	all := []web.Route{
 		html("/", access.View, "what fires, what is done about it, what to decide; after", c.nowPage),
+		patient(html(page.LookPath, access.View, "what is wrong with the targets, the worst first; server, harm",
+			c.lookPage)),
+		form(page.PlanPath, access.Operate, "what an action would do that mends a finding", c.formPlan),
 		html(page.RunsPath, access.View, "runs: state, action, policy, target, since, until, q, all, before",
 			c.runsPage),
 		html(page.RunPath+":id", access.View, "one run: plan, progress, effect, guards, journal", c.runPage),
@@ -33,6 +36,7 @@ func (c *Console) Routes() []web.Route {
 			c.reportPage)),
 
 		web.Get(Prefix+"/status", access.View, "what fires, waits and is paused; the collectors", c.status),
+		patient(web.Get(Prefix+"/look", access.View, "what is wrong with the targets, the worst first", c.lookJSON)),
 		web.Get(Prefix+"/incidents", access.View, "open incidents, the oldest first; limit, after", c.incidents),
 		web.Get(Prefix+"/runs", access.View, "runs, the newest first; limit, state, action, policy, target, "+
 			"since, until, q, all=0, before", c.runs),

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
@@ -140,4 +142,58 @@ func (c *Console) now(ctx context.Context) (s Status, err error) {
 func (c *Console) status(g *gin.Context) {
 	s, err := c.now(g.Request.Context())
 	c.answer(g, http.StatusOK, s, err)
+}
+
+func (c *Console) lookJSON(g *gin.Context) {
+	r, err := c.Look(g.Request.Context())
+	c.answer(g, http.StatusOK, r, err)
+}
+
+func (c *Console) lookPage(g *gin.Context) {
+	r, err := c.Look(g.Request.Context())
+	if err != nil {
+		c.fail(g, fmt.Errorf("the targets cannot be looked at: %w", err), "/")
+		return
+	}
+	l := page.Look{Report: r, May: may(g), Server: g.Query(page.KeyServer), Harm: g.Query(page.KeyHarm)}
+	f := c.frame(g, "Look", page.LookPath)
+	if !r.Complete { // the first look of a start
+		f.Again = lookAgain
+	}
+	c.write(g, http.StatusOK, f, l.Nodes()...)
+}
+
+// lookAgain is when a look is shown again that has not everything yet.
+const lookAgain = 5 * time.Second
+
+// formPlan shows what an action would do that mends a finding. It changes nothing and journals nothing.
+func (c *Console) formPlan(g *gin.Context) {
+	if err := g.Request.ParseForm(); err != nil {
+		c.fail(g, badRequest("the form could not be read: "+err.Error()), page.LookPath)
+		return
+	}
+	ask := Ask{Action: g.Request.PostForm.Get(page.FieldAction), Subject: make(map[string]string),
+		Params: make(map[string]string)}
+	for name, values := range g.Request.PostForm {
+		if label, ok := strings.CutPrefix(name, page.FieldSubject); ok {
+			ask.Subject[label] = values[0]
+		}
+		if param, ok := strings.CutPrefix(name, page.FieldParam); ok {
+			ask.Params[param] = values[0]
+		}
+	}
+	if err := ask.bounded(); err != nil {
+		c.fail(g, err, page.LookPath)
+		return
+	}
+	request := c.wanted(g, ask)
+	p, err := c.Engine.Preview(g.Request.Context(), request)
+	if err != nil {
+		c.fail(g, err, page.LookPath)
+		return
+	}
+	shown := page.Plan{Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Plan: p.Plan, Lowers: p.Lowers,
+		Risk: p.Risk, Before: p.Before, Limit: p.Limit, Refusals: p.Refusals,
+		Command: look.Command("run", ask.Action, c.action(request).Subject, ask.Subject, ask.Params)}
+	c.write(g, http.StatusOK, c.frame(g, "Plan", page.LookPath), shown.Nodes()...)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -75,6 +76,31 @@ func looks() (all []collectors.Collector) {
 	return all
 }
 
+// seen is a look that has one of everything.
+func seen() look.Report {
+	at := time.Now()
+	figure := []look.Evidence{{What: "upkeep_test_ratio{table=" + hostile + "}", Value: "75 %", From: "test/bloat", At: at,
+		Since: &at, Note: "an estimate"}}
+	one := func(kind, severity string, harm look.Harm, title string) look.Finding {
+		return look.Finding{Kind: kind, Severity: severity, Harm: harm, Server: "main", Title: title, Cost: "disk of 2 GiB",
+			Subject:  map[string]string{"server": "main", "table": hostile, "schema": strings.Repeat("a_long_name_", 12)},
+			Evidence: figure}
+	}
+	bloat := one("postgres/table_bloat", "warning", look.Space, "75 % of table "+hostile+" is bloat")
+	bloat.Bytes = 2 << 30
+	bloat.Plan = &look.Plan{Action: "bed/reindex", Subject: map[string]string{"server": "main", "table": hostile},
+		Params: map[string]string{"because": "empty"}, Command: "upkeep plan bed/reindex server=main 'table=" + hostile + "'"}
+	unused := one("postgres/unused_index", "info", look.Space, "no query has used index i since Monday")
+	unused.Candidate = &look.Candidate{Since: at, Enough: at.Add(720 * time.Hour), Why: "a standby is not monitored"}
+	off := one("postgres/setting_fsync", "critical", look.Data, "fsync is off")
+	off.ByHand = "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf();"
+	return look.Report{At: at, Findings: []look.Finding{off, bloat, unused},
+		Targets: []look.Seen{{Server: "main", Kind: "postgres", Findings: 3, Pending: []string{"postgres/wal"}}},
+		Left:    []look.Left{{Server: "main", Kind: "postgres/table_bloat", Count: 7, Bytes: 3 << 30}},
+		Unknown: []look.Unknown{{Server: "main", What: "postgres/sessions", Why: "what 3 sessions do is hidden from this role",
+			SQL: `GRANT pg_read_all_stats TO "` + hostile + `";`}}}
+}
+
 // openViews is a fixture with something to see on every page.
 func openViews(t *testing.T, p report.Prometheus) *fixture {
 	t.Helper()
@@ -85,6 +111,7 @@ func openViews(t *testing.T, p report.Prometheus) *fixture {
 	c := openWith(t, false, func(k *console.Config) {
 		k.Scraper = s
 		k.Metrics = func() report.Prometheus { return p }
+		k.Look = func(context.Context) (look.Report, error) { return seen(), nil }
 		k.Names = func() console.Names {
 			return console.Names{Targets: []string{"main", "cache", "shop-api"}, Policies: []string{"bloat"},
 				Actions: []string{"bed/reindex"}}
@@ -177,7 +204,7 @@ func TestViews(t *testing.T) {
 	c := openViews(t, figures{})
 	asks, acted := c.fill(t)
 	b := c.loggedIn(t, adminToken)
-	pages := map[string]string{"now": "/", "runs": "/runs?all=1", "none": "/runs?q=no+such+run", "asks": fmt.Sprint("/runs/", asks),
+	pages := map[string]string{"now": "/", "look": "/look", "runs": "/runs?all=1", "none": "/runs?q=no+such+run", "asks": fmt.Sprint("/runs/", asks),
 		"acted": fmt.Sprint("/runs/", acted), "missing": "/runs/4711", "runbooks": "/runbooks", "login": "/login"}
 	views := []struct {
 		width  int
@@ -185,7 +212,8 @@ func TestViews(t *testing.T) {
 	}{{360, "dark"}, {768, "light"}, {1440, "light"}, {360, "light"}, {768, "dark"}, {1440, "dark"}}
 	for n, v := range views {
 		for name, path := range pages {
-			if !*allViews && n > 2 && *shotsDir == "" || !*allViews && n > 0 && name != "now" && name != "asks" && name != "runs" {
+			if !*allViews && n > 2 && *shotsDir == "" || !*allViews && n > 0 && name != "now" && name != "look" &&
+				name != "asks" && name != "runs" {
 				continue
 			}
 			b.Window(v.width, 900, v.scheme)
@@ -303,5 +331,40 @@ func TestNowWithoutPrometheus(t *testing.T) {
 	}
 	if text, _ := c.unzipped(t, fmt.Sprint("/runs/", acted)); !strings.Contains(text, "No chart: connection refused") {
 		t.Error(text)
+	}
+}
+
+// The look has each finding with its figures, and what mends it: an action by way of its plan, a statement, or time.
+// What is not known is said. A name does nothing.
+func TestLookPage(t *testing.T) {
+	t.Parallel()
+	c := openViews(t, figures{})
+	text, _ := c.unzipped(t, "/look")
+	last := 0
+	for _, want := range []string{"1 critical finding, 1 warning, 1 hint, 1 question without an answer, not everything has been read yet",
+		"fsync is off", "ALTER SYSTEM SET fsync = on;", "% of table", "2 GiB", "an estimate", "upkeep plan bed/reindex server=main",
+		`action="/look/plan"`, `name="with.because" value="empty"`, "Show the plan of bed/reindex", "candidate",
+		"Evidence since", "enough on", "7 more of postgres/table_bloat", "Not known, because what 3 sessions do is hidden",
+		"GRANT pg_read_all_stats", "postgres/wal"} {
+		i := strings.Index(text[last:], want)
+		if i < 0 {
+			t.Fatalf("no %q after %d in\n%s", want, last, text)
+		}
+		last += i
+	}
+	if strings.Contains(text, "<script>alert") {
+		t.Error("a name is not escaped")
+	}
+	if text, _ := c.unzipped(t, "/look?harm=data"); !strings.Contains(text, "fsync is off") || strings.Contains(text, "no query has used") {
+		t.Errorf("only what endangers data: %s", text)
+	}
+	status, plan, _ := c.send(t, adminToken, "/look/plan", "action", "bed/reindex", "subject.server", "main", "subject.table",
+		hostile)
+	if status != http.StatusOK || !strings.Contains(plan, "the index has 1.2 GB") || !strings.Contains(plan, "Undo: ") ||
+		strings.Contains(plan, "<script>alert") {
+		t.Errorf("%d %s", status, plan)
+	}
+	if runs, err := c.journal.Recent(t.Context(), 0, 10); err != nil || len(runs) > 0 {
+		t.Errorf("a plan that is shown is no run: %v %v", runs, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/logs"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
+	"github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/internal/product/rights"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -39,6 +40,7 @@ func answers() map[string][]reflect.Type {
 		"journal verify": check,
 		"login":          one(reflect.TypeFor[console.LoginLink]()),
 		"logs top":       one(reflect.TypeFor[map[string]logs.Report]()),
+		"look":           one(reflect.TypeFor[look.Report]()),
 		"pause":          one(reflect.TypeFor[remediate.Pause]()),
 		"plan":           one(reflect.TypeFor[engine.Preview]()),
 		"policy close":   policy,

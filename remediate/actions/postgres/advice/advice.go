@@ -319,30 +319,49 @@ func (one *Index) writes(ctx context.Context, q read.Querier, oid int64, counted
 	return nil
 }
 
+// A ForeignKeyRow is one foreign key whose rows no index finds.
+type ForeignKeyRow struct {
+	Schema, Table, Constraint, RefersSchema, RefersTable string
+	Columns                                              []string
+	Rows, Changes                                        float64 // of the table, and of the one referred to
+	Plain                                                bool    // the table is not partitioned
+}
+
+// ReadForeignKeys finds the foreign keys of a database whose rows no index finds, those of the largest
+// tables first.
+func ReadForeignKeys(ctx context.Context, q read.Querier) ([]ForeignKeyRow, error) {
+	rows, err := target.Rows[ForeignKeyRow](ctx, q, foreignKeysSQL)
+	if err != nil {
+		return nil, fmt.Errorf("foreign keys: %w", err)
+	}
+	return rows, nil
+}
+
+// Refers is the table that is referred to, quoted.
+func (r ForeignKeyRow) Refers() string {
+	return pgx.Identifier{r.RefersSchema, r.RefersTable}.Sanitize()
+}
+
+// Do is the statement that makes the index. It is empty for a partitioned table, where none can be made
+// concurrently.
+func (r ForeignKeyRow) Do() string {
+	if !r.Plain {
+		return ""
+	}
+	return "CREATE INDEX CONCURRENTLY ON " + pgx.Identifier{r.Schema, r.Table}.Sanitize() + " (" +
+		session.QuoteList(r.Columns) + ");"
+}
+
 func (d *Database) foreignKeys(ctx context.Context, q read.Querier, now time.Time) error {
-	rows, err := q.Query(ctx, foreignKeysSQL)
+	all, err := ReadForeignKeys(ctx, q)
 	if err != nil {
-		return fmt.Errorf("foreign keys: %w", err)
-	}
-	type row struct {
-		Schema, Table, Constraint, RefersSchema, Refers string
-		Columns                                         []string
-		Rows, Changes                                   float64
-		Plain                                           bool
-	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
-	if err != nil {
-		return fmt.Errorf("foreign keys: %w", err)
+		return err
 	}
 	for _, r := range all[:min(len(all), mostAdvice)] {
-		k := ForeignKey{Schema: r.Schema, Table: r.Table, Constraint: r.Constraint,
-			Refers: pgx.Identifier{r.RefersSchema, r.Refers}.Sanitize(), Rows: r.Rows}
+		k := ForeignKey{Schema: r.Schema, Table: r.Table, Constraint: r.Constraint, Refers: r.Refers(), Rows: r.Rows,
+			Do: r.Do()}
 		if counted := now.Sub(d.Begun); counted >= time.Hour {
 			k.PerDay = new(r.Changes / (counted.Hours() / 24))
-		}
-		if r.Plain { // an index of a partitioned table cannot be made concurrently
-			k.Do = "CREATE INDEX CONCURRENTLY ON " + pgx.Identifier{r.Schema, r.Table}.Sanitize() + " (" +
-				session.QuoteList(r.Columns) + ");"
 		}
 		d.ForeignKeys = append(d.ForeignKeys, k)
 	}

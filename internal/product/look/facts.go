@@ -1,0 +1,99 @@
+package look
+
+import (
+	"time"
+
+	"github.com/ai-micro-service/upkeep/collectors/redis"
+	"github.com/ai-micro-service/upkeep/internal/product/forecast"
+)
+
+// Facts are what is known of one target at a moment. What findings are made of is here, and nothing else.
+type Facts struct {
+	Server string
+	Kind   string // the domain of its collectors: postgres, redis, docker, host or another
+	At     time.Time
+
+	Down    string // why it does not answer; "" where it does
+	Figures Figures
+
+	Postgres Postgres
+	Redis    *redis.Usage   // nil where it was not read
+	Forecast []forecast.Row // of all targets
+}
+
+// Postgres is what only queries of the look read.
+type Postgres struct {
+	At      time.Time
+	Role    string // that upkeep connects as
+	Standby bool
+	Version int
+
+	Statements *bool // pg_stat_statements is in one of the databases; nil: not known
+
+	Prepared    []Prepared
+	ForeignKeys []ForeignKey
+	Scans       []Scans
+	Never       []Never
+	Constraints []Constraint
+	Triggers    []Triggers
+}
+
+// Prepared is a transaction that was prepared and neither committed nor rolled back.
+type Prepared struct {
+	Name, Database, Owner string
+	At                    time.Time
+	Seconds               float64
+}
+
+// A ForeignKey is one whose rows no index finds.
+type ForeignKey struct {
+	Database, Schema, Table, Constraint, Refers string
+	Rows                                        float64
+	Do                                          string // the statement that makes an index; "" for a partitioned table
+}
+
+// Scans are how a large table was read.
+type Scans struct {
+	Database, Schema, Table string
+	Bytes, Rows             float64
+	Sequential, Read, Index float64 // scans, rows that they read, and scans of indexes
+	Since                   *time.Time
+}
+
+// Never is a table that was never vacuumed or analyzed.
+type Never struct {
+	Database, Schema, Table string
+	Bytes                   float64
+}
+
+// A Constraint is one that rows may violate.
+type Constraint struct {
+	Database, Schema, Table, Name string
+}
+
+// Triggers are those of a table that do not fire.
+type Triggers struct {
+	Database, Schema, Table string
+	Names                   []string
+	Internal                bool // of constraints, which are not enforced without
+}
+
+// A finder finds one kind of thing that is wrong.
+type finder func(f Facts) []Finding
+
+// find returns what is wrong with a target.
+func (f Facts) find(all []finder) (found []Finding) {
+	for _, one := range all {
+		for _, x := range one(f) {
+			if x.Subject == nil {
+				x.Subject = map[string]string{"server": f.Server}
+			}
+			x.Server = f.Server
+			if x.Plan != nil && f.Postgres.Standby {
+				x.Plan, x.ByHand = nil, "Do it on the primary: this server is a standby, which takes no changes."
+			}
+			found = append(found, x)
+		}
+	}
+	return found
+}

@@ -1,0 +1,318 @@
+package look
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/collectors/redis"
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/product/forecast"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// fresh is how long a report is shown again: many who look at once are one look.
+	fresh = 3 * time.Second
+
+	// askedFor is how long the answers to the look's own queries are used again.
+	askedFor = 20 * time.Second
+
+	// patience is how long the queries to one target may take. What has not answered by then is not known.
+	patience = 15 * time.Second
+
+	// filled is how long Prometheus may take to say what fills up: it reads what rules have recorded.
+	filled = 2 * time.Second
+)
+
+// A Looker looks at the targets in force.
+type Looker struct {
+	scraper *scrape.Scraper
+	metrics func() forecast.Asker
+	targets atomic.Pointer[target.Set]
+	turn    chan struct{} // held by who looks; what follows is its
+
+	last    Report
+	answers map[any]answer // by the target
+}
+
+// An answer is what the queries of a look have read of a target.
+type answer struct {
+	at       time.Time
+	postgres Postgres
+	redis    *redis.Usage
+	forecast []forecast.Row
+	unknown  []Unknown
+}
+
+// New returns a Looker without targets. It starts nothing. metrics returns the Prometheus that is asked what
+// fills up, or nil where no Prometheus is configured.
+func New(s *scrape.Scraper, metrics func() forecast.Asker) *Looker {
+	l := &Looker{scraper: s, metrics: metrics, turn: make(chan struct{}, 1), answers: make(map[any]answer)}
+	l.targets.Store(&target.Set{})
+	return l
+}
+
+// Use sets the targets that are asked.
+func (l *Looker) Use(s target.Set) { l.targets.Store(&s) }
+
+// Look returns what is wrong with the targets, the worst first. It reads what the collectors have read last,
+// and asks what none reads, at most once in 20 seconds for all who look. What cannot be
+// read is in the report as not known.
+func (l *Looker) Look(ctx context.Context) (Report, error) {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return Report{}, context.Cause(ctx)
+	}
+	defer func() { <-l.turn }()
+	if time.Since(l.last.At) < fresh {
+		return l.last, nil
+	}
+	// Who asked first may go: the others wait for the same.
+	r, err := l.look(context.WithoutCancel(ctx))
+	if err == nil {
+		l.last = r
+	}
+	return r, err
+}
+
+func (l *Looker) look(ctx context.Context) (Report, error) {
+	set := *l.targets.Load()
+	states := states(l.scraper.Status())
+	l.ask(ctx, set, states)
+	filling := l.answers[growing{}]
+	r := Report{At: time.Now().UTC(), Complete: true, Targets: []Seen{},
+		Unknown: append([]Unknown{}, filling.unknown...)}
+	var all []Finding
+	for _, p := range slices.SortedFunc(maps.Keys(states), place.compare) {
+		state := states[p]
+		readings, err := l.scraper.Read(p.server, wanted())
+		if err != nil {
+			return r, err
+		}
+		f := Facts{Server: p.server, Kind: p.kind, At: r.At, Down: state.down, Forecast: filling.forecast}
+		if f.Figures, err = ParseFigures(readings); err != nil {
+			return r, err
+		}
+		unknown := l.take(&f, set)
+		list := finders(f.Kind)
+		if f.Down != "" { // what was read before says nothing of now
+			list = []finder{down}
+		}
+		found := f.find(list)
+		all = append(all, found...)
+		r.Targets = append(r.Targets, Seen{Server: p.server, Kind: p.kind, Findings: len(found),
+			Pending: state.pending})
+		r.Complete = r.Complete && len(state.pending) == 0
+		if f.Down == "" { // why it is down is a finding
+			r.Unknown = append(r.Unknown, granted(append(state.unknown, unknown...), f.Postgres.Role)...)
+		}
+	}
+	rank(all)
+	r.Findings, r.Left = cut(all)
+	return r, nil
+}
+
+// wanted reports which metrics are read.
+func wanted() func(string) bool {
+	all := make(map[string]bool)
+	for _, m := range Metrics() {
+		all[m] = true
+	}
+	return func(m string) bool { return all[m] }
+}
+
+// finders are those of a kind of target. One that does not answer has one finding.
+func finders(kind string) []finder {
+	switch kind {
+	case "postgres":
+		return slices.Concat([]finder{down}, postgresServer(), postgresObjects(), []finder{growth})
+	case "redis":
+		return slices.Concat([]finder{down}, redisFinders(), []finder{growth})
+	case "docker":
+		return slices.Concat([]finder{down}, dockerFinders(), []finder{growth})
+	case "host":
+		return slices.Concat([]finder{down}, hostFinders(), []finder{growth})
+	}
+	return []finder{down}
+}
+
+func down(f Facts) []Finding {
+	if f.Down == "" {
+		return nil
+	}
+	return []Finding{{Kind: f.Kind + "/down", Severity: severity(remediate.Critical), Harm: Service,
+		Title: "it does not answer", Cost: "what needs it fails, and nothing else is known of it",
+		Evidence: []Evidence{{What: "answer", Value: f.Down, From: "collectors of " + f.Kind, At: f.At}},
+		ByHand:   "Find out why before it is started again."}}
+}
+
+// A place is a target: those of two kinds may have one name, as a server and its backups.
+type place struct{ server, kind string }
+
+func (p place) compare(other place) int {
+	return cmp.Or(cmp.Compare(p.server, other.server), cmp.Compare(p.kind, other.kind))
+}
+
+// placeOf is the target of a collector. The logs are an engine's.
+func placeOf(s scrape.Status) place {
+	kind, _, _ := strings.Cut(s.Collector, "/")
+	if kind == "logs" {
+		kind = "docker"
+	}
+	return place{s.Server, kind}
+}
+
+// A state is how the collectors of a target do.
+type state struct {
+	down    string
+	has     []string // its collectors
+	pending []string
+	unknown []Unknown
+}
+
+// away reports whether a target does not answer.
+func (s *state) away() bool { return s != nil && s.down != "" }
+
+// states sums up how the collectors of each target do.
+func states(all []scrape.Status) map[place]*state {
+	byPlace := make(map[place]*state)
+	for _, s := range all {
+		one := byPlace[placeOf(s)]
+		if one == nil {
+			one = new(state)
+			byPlace[placeOf(s)] = one
+		}
+		one.down = cmp.Or(one.down, s.Down)
+		switch {
+		case s.At.IsZero():
+			one.pending = append(one.pending, s.Collector)
+		case s.Err != "":
+			one.unknown = append(one.unknown, Unknown{Server: s.Server, What: s.Collector, Why: s.Err})
+		}
+		if s.Beyond > 0 {
+			one.unknown = append(one.unknown, Unknown{Server: s.Server, What: s.Collector,
+				Why: fmt.Sprintf("%d objects, the smallest, are beyond the limit of the collector: raise it in "+
+					"collectors.settings", s.Beyond)})
+		}
+		one.has = append(one.has, s.Collector)
+	}
+	for p, one := range byPlace {
+		for _, name := range Expected(p.kind) {
+			if !slices.Contains(one.has, name) {
+				one.unknown = append(one.unknown, Unknown{Server: p.server, What: name,
+					Why: "the collector is disabled in the configuration"})
+			}
+		}
+	}
+	return byPlace
+}
+
+// growing is the key of what was asked of Prometheus.
+type growing struct{}
+
+// ask asks the targets at once what no collector does, and waits for all of them. One that does not answer is
+// not waited for.
+func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*state) {
+	now := make(map[any]answer)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	each := func(t any, read func(ctx context.Context) answer) {
+		if last, known := l.answers[t]; known && time.Since(last.at) < askedFor {
+			now[t] = last
+			return
+		}
+		all.Go(func() {
+			ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %s", patience))
+			defer cancel()
+			a := read(ctx)
+			a.at = time.Now()
+			mu.Lock()
+			defer mu.Unlock()
+			now[t] = a
+		})
+	}
+	mu.Lock()
+	for _, t := range set.Postgres {
+		if states[place{t.Name, "postgres"}].away() {
+			continue
+		}
+		each(t, func(ctx context.Context) (a answer) {
+			a.postgres, a.unknown = askPostgres(ctx, t)
+			return a
+		})
+	}
+	for _, t := range set.Redis {
+		if states[place{t.Name, "redis"}].away() {
+			continue
+		}
+		each(t, func(ctx context.Context) (a answer) {
+			u, err := redis.ReadMemory(ctx, t.Client)
+			if err != nil {
+				a.unknown = []Unknown{{Server: t.Name, What: "maxmemory and its policy", Why: err.Error()}}
+				return a
+			}
+			a.redis = &u
+			return a
+		})
+	}
+	if p := l.metrics(); p != nil {
+		each(growing{}, func(ctx context.Context) (a answer) {
+			ctx, cancel := context.WithTimeoutCause(ctx, filled, fmt.Errorf("no answer within %s", filled))
+			defer cancel()
+			var err error
+			if a.forecast, err = forecast.Read(ctx, p, "", time.Time{}); err != nil {
+				a.unknown = []Unknown{{Server: "prometheus", What: "what fills up", Why: err.Error()}}
+			}
+			return a
+		})
+	}
+	mu.Unlock()
+	all.Wait()
+	l.answers = now
+}
+
+// take puts what was asked of a target into its facts.
+func (l *Looker) take(f *Facts, set target.Set) []Unknown {
+	for _, t := range set.Postgres {
+		if a := l.answers[t]; t.Name == f.Server && f.Kind == "postgres" {
+			f.Postgres = a.postgres
+			return a.unknown
+		}
+	}
+	for _, t := range set.Redis {
+		if a := l.answers[t]; t.Name == f.Server && f.Kind == "redis" {
+			f.Redis = a.redis
+			return a.unknown
+		}
+	}
+	return nil
+}
+
+// roles are those of PostgreSQL that show what others do not see, as errors name them.
+func roles() []string {
+	return []string{"pg_monitor", "pg_read_all_stats", "pg_read_all_data", "pg_read_all_settings",
+		"pg_stat_scan_tables"}
+}
+
+// granted adds the statement that grants the right which an error names.
+func granted(all []Unknown, to string) []Unknown {
+	for i := range all {
+		for _, role := range roles() {
+			if to != "" && strings.Contains(all[i].Why, "grant "+role+" to ") {
+				all[i].SQL = "GRANT " + role + " TO " + pgx.Identifier{to}.Sanitize() + ";"
+			}
+		}
+	}
+	return all
+}
