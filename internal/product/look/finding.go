@@ -55,15 +55,15 @@ type Evidence struct {
 	What  string     `json:"what"` // the metric or the column
 	Value string     `json:"value"`
 	From  string     `json:"from"`            // the collector, or the catalogs of a query
-	At    time.Time  `json:"at"`              // when it was read
+	At    time.Time  `json:"at,omitzero"`              // when it was read
 	Since *time.Time `json:"since,omitempty"` // since when it is counted
 	Note  string     `json:"note,omitempty"`  // what limits it
 }
 
 // A Candidate is since when there is evidence, and from when on it is enough.
 type Candidate struct {
-	Since  time.Time `json:"since"`
-	Enough time.Time `json:"enough"`
+	Since  time.Time `json:"since,omitzero"`
+	Enough time.Time `json:"enough,omitzero"`
 	Why    string    `json:"why,omitempty"` // what else it needs
 }
 
@@ -101,7 +101,7 @@ type Seen struct {
 
 // A Report is what was found at a moment, the worst first.
 type Report struct {
-	At       time.Time `json:"at"`
+	At       time.Time `json:"at,omitzero"`
 	Complete bool      `json:"complete"` // every collector has answered, or failed to
 	Targets  []Seen    `json:"targets"`
 	Findings []Finding `json:"findings"`
