@@ -55,7 +55,7 @@ type Evidence struct {
 	What  string     `json:"what"` // the metric or the column
 	Value string     `json:"value"`
 	From  string     `json:"from"`            // the collector, or the catalogs of a query
-	At    time.Time  `json:"at,omitzero"`              // when it was read
+	At    time.Time  `json:"at,omitzero"`     // when it was read
 	Since *time.Time `json:"since,omitempty"` // since when it is counted
 	Note  string     `json:"note,omitempty"`  // what limits it
 }
