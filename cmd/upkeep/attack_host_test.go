@@ -139,12 +139,13 @@ func TestAttackOnMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
+	// By another program: a file that is open for writing here, or in what another test starts at that
+	// moment, cannot be executed.
 	own := filepath.Join(dir, "upkeep")
-	if err := os.WriteFile(own, text, 0o755); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "cp", binary, own).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if err := os.Chmod(own, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	address := freeAddress(t)

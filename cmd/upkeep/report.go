@@ -121,8 +121,8 @@ func unread(what string, r review.Report) error {
 	if n == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s is written without %d of its %d figures: %s; write it again when that is mended", what, n, of,
-		why)
+	return fail(exitNo, fmt.Errorf("%s is written without %d of its %d figures: %s; write it again when that is mended",
+		what, n, of, why))
 }
 
 // form writes a report in a format.
