@@ -121,7 +121,7 @@ func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.St
 	j.Work = func(ctx context.Context, c *pgx.Conn) error {
 		err := session.RetryLock(ctx, c, f, session.LongPatience, func() error { return j.Exec(ctx, c, s.Do) })
 		if session.LockTimedOut(err) {
-			return errors.Join(err, rebuild.TableUsers(ctx, c, args.OID))
+			return errors.Join(err, rebuild.TableUsers(ctx, a.target, c, args.Place.Database, args.OID))
 		}
 		return err
 	}

@@ -43,7 +43,7 @@ func (a Repack) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rep
 	// makes none between its own tries.
 	if err := session.RetryLock(ctx, c, f, session.ShortPatience,
 		func() error { return momentary(ctx, c, s) }); session.LockTimedOut(err) {
-		return errors.Join(err, TableUsers(ctx, c, s.Args.OID))
+		return errors.Join(err, TableUsers(ctx, a.Target, c, s.Args.Place.Database, s.Args.OID))
 	} else if err != nil {
 		return err
 	}

@@ -100,19 +100,30 @@ func (h heap) Dependents(ctx context.Context, db *target.Database) (string, erro
 	return strings.Join(said, "; "), nil
 }
 
-// TableUsers is an error that names who holds the table.
-func TableUsers(ctx context.Context, c *pgx.Conn, oid int64) error {
+// TableUsers is an error that names who holds the table. A session that is closed, as one whose time was over in
+// the middle of a statement, is replaced by a reader's.
+func TableUsers(ctx context.Context, t *target.Postgres, c *pgx.Conn, database string, oid int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CancelWithin)
 	defer cancel()
-	var n int
-	var age float64
-	var who string
-	switch err := c.QueryRow(ctx, usersSQL, oid).Scan(&n, &age, &who); {
+	var q target.Querier = c
+	if c.IsClosed() {
+		reader, err := t.Database(database)
+		if err != nil {
+			return fmt.Errorf("who uses the table: %w", err)
+		}
+		q = reader
+	}
+	all, err := target.Rows[struct {
+		Sessions int
+		Age      float64
+		Who      string
+	}](ctx, q, usersSQL, oid)
+	switch {
 	case err != nil:
 		return fmt.Errorf("who uses the table: %w", err)
-	case n == 0:
+	case len(all) == 0 || all[0].Sessions == 0:
 		return errors.New("no session holds it now")
 	}
-	return fmt.Errorf("%d sessions hold the table, the longest for %s: %s; end it, or wait for another window", n,
-		remediate.Quantity("_seconds", age), who)
+	return fmt.Errorf("%d sessions hold the table, the longest for %s: %s; end it, or wait for another window",
+		all[0].Sessions, remediate.Quantity("_seconds", all[0].Age), all[0].Who)
 }
