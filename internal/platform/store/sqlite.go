@@ -51,17 +51,12 @@ func private(path string) error {
 // logKept is how large SQLite's log stays after a checkpoint: a burst makes it larger.
 const logKept = 4 << 20
 
-// checkpointAt is after how many pages of log the commit that comes next copies them into the database: those who
-// wait for it, wait for that too. With SQLite's own 1,000 that is one delivery of ten in a flood.
-const checkpointAt = 4000
-
 // dsn asks for a commit that survives a power cut (synchronous=FULL) and for
 // readers that never wait for the writer (WAL). A file that is made gives the room of what is
 // deleted back in small parts.
 func dsn(path string) string {
 	q := url.Values{"_pragma": {"auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)",
-		"busy_timeout(5000)", "foreign_keys(ON)", fmt.Sprintf("journal_size_limit(%d)", logKept),
-		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointAt)}}
+		"busy_timeout(5000)", "foreign_keys(ON)", fmt.Sprintf("journal_size_limit(%d)", logKept)}}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
