@@ -30,22 +30,29 @@ type Answer struct {
 
 // answered reads the number of the run and the answer, and lets say act on them.
 func (c *Console) answered(g *gin.Context, needsWhy bool, say func(ctx context.Context, run int64, a Answer) error) {
-	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
-	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
-		return
-	}
-	a, ok := c.said(g, needsWhy)
+	id, a, ok := c.saidTo(g, needsWhy)
 	if !ok {
 		return
 	}
 	var run remediate.Run
-	if err = say(g.Request.Context(), id, a); err == nil {
+	err := say(g.Request.Context(), id, a)
+	if err == nil {
 		c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
 		c.Engine.Wake()
 		run, err = c.Journal.Get(g.Request.Context(), id)
 	}
 	c.answer(g, http.StatusOK, run, stale(err))
+}
+
+// saidTo reads the number of a run and what a person says to it. Where it returns false, the request is answered.
+func (c *Console) saidTo(g *gin.Context, needsWhy bool) (run int64, a Answer, ok bool) {
+	run, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		return 0, a, false
+	}
+	a, ok = c.said(g, needsWhy)
+	return run, a, ok
 }
 
 func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
@@ -134,12 +141,7 @@ type Stopped struct {
 const stopsIn = 3 * time.Second
 
 func (c *Console) cancel(g *gin.Context) {
-	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
-	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
-		return
-	}
-	a, ok := c.said(g, true)
+	id, a, ok := c.saidTo(g, true)
 	if !ok {
 		return
 	}
@@ -175,12 +177,7 @@ func (c *Console) stopped(ctx context.Context, id int64) (s Stopped, err error) 
 
 // retry makes a run of what an ended one was asked for.
 func (c *Console) retry(g *gin.Context) {
-	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
-	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
-		return
-	}
-	a, ok := c.said(g, true)
+	id, a, ok := c.saidTo(g, true)
 	if !ok {
 		return
 	}
