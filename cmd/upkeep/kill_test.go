@@ -263,6 +263,9 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 		case l.State == remediate.Resolved:
 			acted[l.Request.Action]++
 			acted[l.Request.Action+" "+l.Request.Subject["table"]]++
+		case l.State == remediate.Unresolved && l.Request.Action == "redis/bgsave":
+			// It was killed before it measured, and the age has grown beyond the limit again since its snapshot.
+			acted[l.Request.Action]++
 		case l.State == remediate.StateRefused && strings.Contains(l.Why, "the incident is closed"):
 			// It fired again on the samples from before the kill, and nothing was done.
 		default:

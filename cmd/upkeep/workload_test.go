@@ -203,8 +203,8 @@ func (w *workload) serve(t *testing.T, dir string, log *os.File) *exec.Cmd {
 }
 
 // configure writes the upkeep.yaml of an upkeep that looks after the workload. Its
-// terms do not slow it down, and of its collectors only one asks: what is shown
-// here is not what they read.
+// terms do not slow it down, an end that only the list of Alertmanager tells is soon believed, and of its collectors
+// only one asks: what is shown here is not what they read.
 func (w *workload) configure(t *testing.T, dir, address, more string) {
 	t.Helper()
 	var disabled []string
@@ -221,7 +221,7 @@ targets: {postgres: [{name: main, url: %q}]}
 collectors: {settings: {%s}}
 embedded: {enabled: false}
 alertmanager: {urls: ['%s'], receiver: upkeep}
-engine: {concurrency: 8, per_target: 8, reconcile_interval: 1s}
+engine: {concurrency: 8, per_target: 8, reconcile_interval: 1s, resolve_after: 1m}
 policies:
   - {name: dead rows, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, %s}
   - {name: index bloat, match: ['alertname="PostgresIndexBloat"'], action: postgres/reindex, %s}

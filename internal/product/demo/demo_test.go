@@ -39,8 +39,8 @@ func TestOnce(t *testing.T) {
 		`PostgresDeadRows +postgres/vacuum +66\.7 % → 0 % +limit 20 %`,
 		`dead rows of orders +1000000 of 1500000 → 0 of 500000`, // 66.7 % → 0 %
 		`PostgresIndexBloat +postgres/reindex +8\d(\.\d)? % → [\d.]+ % +limit 40 %`,
-		`size of sessions_token +5\d(\.\d)? MiB → 7\.\d+ MiB`, // 87 % of 51.3 MiB were bloat
-		`RedisSnapshotOld +redis/bgsave +[1-9]\d+s → (\d+ms|\d+(\.\d+)?s) +limit 15s`,
+		`size of sessions_token +5\d(\.\d)? MiB → 7\.\d+ MiB`,                           // 87 % of 51.3 MiB were bloat
+		`RedisSnapshotOld +redis/bgsave +(\d+m)?\d+s → (\d+ms|\d+(\.\d+)?s) +limit 15s`, // the machine may be busy
 		`snapshots of Redis +0 → 1, with 100000 → 0 changes`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
