@@ -19,6 +19,7 @@ type Facts struct {
 	Postgres Postgres
 	Redis    *redis.Usage   // nil where it was not read
 	Forecast []forecast.Row // of all targets
+	Changed  []Changed      // of all targets
 }
 
 // Postgres is what only queries of the look read.
@@ -77,6 +78,22 @@ type Triggers struct {
 	Names                   []string
 	Internal                bool // of constraints, which are not enforced without
 }
+
+// A Changed is what the calls of a statement took on the last day, and in the week before.
+type Changed struct {
+	Server, Database, User, QueryID string
+	Calls, Seconds                  float64 // of the last day
+	CallsBefore, SecondsBefore      float64 // of the seven days before
+}
+
+// Mean is how many seconds a call took on the last day.
+func (c Changed) Mean() float64 { return c.Seconds / c.Calls }
+
+// Before is how many it took in the week before.
+func (c Changed) Before() float64 { return c.SecondsBefore / c.CallsBefore }
+
+// added is how many seconds the calls of the last day took more than so many took before.
+func (c Changed) added() float64 { return c.Seconds - c.Calls*c.Before() }
 
 // A finder finds one kind of thing that is wrong.
 type finder func(f Facts) []Finding

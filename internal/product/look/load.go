@@ -33,7 +33,7 @@ const (
 // postgresServer finds what is wrong with a server as a whole.
 func postgresServer() []finder {
 	return []finder{settings, pendingRestart, checksums, wraparound, connections, sessions, prepared, slots, standbys,
-		archiver, statementsMissing, slowStatements}
+		archiver, statementsMissing, slowStatements, changedStatements}
 }
 
 // A bad setting is one that hurts where it is off.
@@ -342,10 +342,7 @@ func statementsMissing(f Facts) []Finding {
 func slowStatements(f Facts) (found []Finding) {
 	names := []string{"database", "user", "queryid"}
 	calls := f.Figures.by(pgCalls, names...)
-	texts := make(map[string]string)
-	for _, x := range f.Figures[pgText] {
-		texts[x.Labels.Get("queryid")] = x.Labels.Get("query")
-	}
+	texts := f.statementTexts()
 	all := 0.0
 	for _, x := range f.Figures[pgTime] {
 		all += x.Value
@@ -369,7 +366,7 @@ func slowStatements(f Facts) (found []Finding) {
 			Cost: fmt.Sprintf("%s in %.0f calls, %.0f %% of the time of all",
 				remediate.Quantity("_seconds", x.Value), n.Value, 100*share),
 			Evidence: []Evidence{x.evidence(), n.evidence()},
-			ByHand:   "Read its plan with EXPLAIN (ANALYZE, BUFFERS) where it does no harm."}
+			ByHand:   explainIt}
 		if mean < slowMean {
 			one.Title = fmt.Sprintf("a statement of %s takes %.0f %% of the time of all statements", quoted(s["user"]),
 				100*share)
@@ -379,10 +376,27 @@ func slowStatements(f Facts) (found []Finding) {
 			one.Evidence[0] = one.Evidence[0].since(from)
 		}
 		if text != "" {
-			one.Evidence = append(one.Evidence, Evidence{What: "statement", Value: text, From: x.Collector, At: x.At,
-				Note: "without literals"})
+			one.Evidence = append(one.Evidence, statementEvidence(text, x.Collector, x.At))
 		}
 		found = append(found, one)
 	}
 	return found
+}
+
+// explainIt is what a person does: a plan that upkeep asked for would run, with its rights, the immutable functions
+// that somebody has put into a statement.
+const explainIt = "Read its plan as a user with no other rights than its own: EXPLAIN (GENERIC_PLAN) from " +
+	"PostgreSQL 16 on, EXPLAIN (ANALYZE, BUFFERS) with real values where it does no harm."
+
+// statementTexts are the texts of statements that are known, by queryid.
+func (f Facts) statementTexts() map[string]string {
+	texts := make(map[string]string)
+	for _, x := range f.Figures[pgText] {
+		texts[x.Labels.Get("queryid")] = x.Labels.Get("query")
+	}
+	return texts
+}
+
+func statementEvidence(text, from string, at time.Time) Evidence {
+	return Evidence{What: "statement", Value: text, From: from, At: at, Note: "without literals"}
 }

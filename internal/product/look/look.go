@@ -30,7 +30,10 @@ const (
 	// patience is how long the queries to one target may take. What has not answered by then is not known.
 	patience = 15 * time.Second
 
-	// filled is how long Prometheus may take to say what fills up: it reads what rules have recorded.
+	// comparedFor is the same for how statements compare with the week before, which reads more.
+	comparedFor = 5 * time.Minute
+
+	// filled is how long Prometheus may take to say what fills up, and what takes longer.
 	filled = 2 * time.Second
 )
 
@@ -51,6 +54,7 @@ type answer struct {
 	postgres Postgres
 	redis    *redis.Usage
 	forecast []forecast.Row
+	changed  []Changed
 	unknown  []Unknown
 }
 
@@ -90,9 +94,9 @@ func (l *Looker) look(ctx context.Context) (Report, error) {
 	set := *l.targets.Load()
 	states := states(l.scraper.Status())
 	l.ask(ctx, set, states)
-	filling := l.answers[growing{}]
+	filling, changing := l.answers[growing{}], l.answers[slowing{}]
 	r := Report{At: time.Now().UTC(), Complete: true, Targets: []Seen{},
-		Unknown: append([]Unknown{}, filling.unknown...)}
+		Unknown: slices.Concat([]Unknown{}, filling.unknown, changing.unknown)}
 	var all []Finding
 	for _, p := range slices.SortedFunc(maps.Keys(states), place.compare) {
 		state := states[p]
@@ -100,7 +104,8 @@ func (l *Looker) look(ctx context.Context) (Report, error) {
 		if err != nil {
 			return r, err
 		}
-		f := Facts{Server: p.server, Kind: p.kind, At: r.At, Down: state.down, Forecast: filling.forecast}
+		f := Facts{Server: p.server, Kind: p.kind, At: r.At, Down: state.down, Forecast: filling.forecast,
+			Changed: changing.changed}
 		if f.Figures, err = ParseFigures(readings); err != nil {
 			return r, err
 		}
@@ -218,8 +223,11 @@ func states(all []scrape.Status) map[place]*state {
 	return byPlace
 }
 
-// growing is the key of what was asked of Prometheus.
-type growing struct{}
+// growing and slowing are the keys of what was asked of Prometheus.
+type (
+	growing struct{}
+	slowing struct{}
+)
 
 // ask asks the targets at once what no collector does, and waits for all of them. One that does not answer is
 // not waited for.
@@ -227,8 +235,8 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 	now := make(map[any]answer)
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	each := func(t any, read func(ctx context.Context) answer) {
-		if last, known := l.answers[t]; known && time.Since(last.at) < askedFor {
+	each := func(t any, kept time.Duration, read func(ctx context.Context) answer) {
+		if last, known := l.answers[t]; known && time.Since(last.at) < kept {
 			now[t] = last
 			return
 		}
@@ -247,7 +255,7 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 		if states[place{t.Name, "postgres"}].away() {
 			continue
 		}
-		each(t, func(ctx context.Context) (a answer) {
+		each(t, askedFor, func(ctx context.Context) (a answer) {
 			a.postgres, a.unknown = askPostgres(ctx, t)
 			return a
 		})
@@ -256,7 +264,7 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 		if states[place{t.Name, "redis"}].away() {
 			continue
 		}
-		each(t, func(ctx context.Context) (a answer) {
+		each(t, askedFor, func(ctx context.Context) (a answer) {
 			u, err := redis.ReadMemory(ctx, t.Client)
 			if err != nil {
 				a.unknown = []Unknown{{Server: t.Name, What: "maxmemory and its policy", Why: err.Error()}}
@@ -267,19 +275,28 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 		})
 	}
 	if p := l.metrics(); p != nil {
-		each(growing{}, func(ctx context.Context) (a answer) {
-			ctx, cancel := context.WithTimeoutCause(ctx, filled, fmt.Errorf("no answer within %s", filled))
-			defer cancel()
-			var err error
-			if a.forecast, err = forecast.Read(ctx, p, "", time.Time{}); err != nil {
-				a.unknown = []Unknown{{Server: "prometheus", What: "what fills up", Why: err.Error()}}
-			}
-			return a
-		})
+		each(slowing{}, comparedFor, history("which statements take longer than before",
+			func(ctx context.Context, a *answer) (err error) { a.changed, err = readChanged(ctx, p); return err }))
+		each(growing{}, askedFor, history("what fills up", func(ctx context.Context, a *answer) (err error) {
+			a.forecast, err = forecast.Read(ctx, p, "", time.Time{})
+			return err
+		}))
 	}
 	mu.Unlock()
 	all.Wait()
 	l.answers = now
+}
+
+// history reads something of a Prometheus. Where that fails it is not known.
+func history(what string, read func(context.Context, *answer) error) func(context.Context) answer {
+	return func(ctx context.Context) (a answer) {
+		ctx, cancel := context.WithTimeoutCause(ctx, filled, fmt.Errorf("no answer within %s", filled))
+		defer cancel()
+		if err := read(ctx, &a); err != nil {
+			a.unknown = []Unknown{{Server: "prometheus", What: what, Why: err.Error()}}
+		}
+		return a
+	}
 }
 
 // take puts what was asked of a target into its facts.

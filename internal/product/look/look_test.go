@@ -1,6 +1,7 @@
 package look
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
 )
 
@@ -153,6 +155,26 @@ upkeep_postgres_statement_info{server="main",queryid="4",query="select c"} 1`,
 				`info postgres/statements_missing: the extension pg_stat_statements is in no database`,
 				`info postgres/slow_statement: a statement of "web" takes 45 % of the time of all statements`,
 				`warning postgres/slow_statement: a statement of "web" takes 3s a time`}},
+		"statements that take longer than before": {kind: "postgres", text: `
+upkeep_postgres_statement_info{server="main",queryid="1",query="select a"} 1
+upkeep_postgres_statement_info{server="main",queryid="2",query="select b"} 1
+upkeep_postgres_statement_info{server="main",queryid="3",query="select c"} 1
+upkeep_postgres_statement_info{server="main",queryid="4",query="select d"} 1
+upkeep_postgres_statement_info{server="main",queryid="5",query="select e"} 1`,
+			facts: func(f *Facts) {
+				f.Postgres.Role = "watcher"
+				f.Changed = []Changed{
+					{"main", "d", "web", "1", 100, 200, 1000, 1000},       // twice as long, 100 s more
+					{"main", "d", "web", "2", 10_000, 4000, 70_000, 2000}, // fourteen times, an hour more
+					{"main", "d", "web", "3", 100, 199, 1000, 1000},       // a little less than twice
+					{"main", "d", "web", "4", 100, 119, 1000, 595},        // twice, and less than a minute more
+					{"main", "d", "watcher", "5", 100, 900, 1000, 1000},   // upkeep's own
+					{"other", "d", "web", "5", 100, 900, 1000, 1000},
+					{"main", "d", "web", "hidden", 100, 900, 1000, 1000},
+				}
+			}, want: []string{
+				`warning postgres/slower_statement: a statement of "web" takes 400ms a time, and took 30ms in the week before`,
+				`info postgres/slower_statement: a statement of "web" takes 2s a time, and took 1s in the week before`}},
 		"triggers of constraints, and statistics": {kind: "postgres", text: `
 upkeep_postgres_table_changed_rows{server="main",database="d",schema="s",table="t"} 100001
 upkeep_postgres_table_live_rows{server="main",database="d",schema="s",table="t"} 200000
@@ -346,5 +368,44 @@ func TestStates(t *testing.T) {
 	if len(here.unknown) != 2 || !strings.Contains(here.unknown[0].Why, "3 objects, the smallest, are beyond the limit") ||
 		here.unknown[1].What != "host/updates" || !strings.Contains(here.unknown[1].Why, "disabled") {
 		t.Errorf("%+v", here.unknown)
+	}
+}
+
+// asker answers a PromQL expression with samples.
+type asker map[string][]prom.Sample
+
+func (a asker) Query(_ context.Context, expr string, _ time.Time) ([]prom.Sample, error) {
+	samples, known := a[expr]
+	if !known {
+		return nil, fmt.Errorf("%s was asked", expr)
+	}
+	return samples, nil
+}
+
+// A statement is compared where it was called often in both spans, and a failed query is no answer.
+func TestReadChanged(t *testing.T) {
+	t.Parallel()
+	sample := func(queryid string, v float64) prom.Sample {
+		return prom.Sample{Labels: map[string]string{"server": "main", "database": "d", "user": "web", "queryid": queryid},
+			Value: v}
+	}
+	const calls = `increase(max by (server, database, user, queryid) (upkeep_postgres_statement_calls_total{queryid!="other"})`
+	const seconds = `increase(max by (server, database, user, queryid) (upkeep_postgres_statement_seconds_total{queryid!="other"})`
+	p := asker{
+		calls + "[1d:1h])":             {sample("1", 20), sample("2", 19), sample("3", 20), sample("new", 20)},
+		seconds + "[1d:1h])":           {sample("1", 60), sample("2", 60), sample("3", 60), sample("new", 60)},
+		calls + "[7d:1h] offset 1d)":   {sample("1", 20), sample("2", 20), sample("3", 19), sample("gone", 500)},
+		seconds + "[7d:1h] offset 1d)": {sample("1", 10), sample("2", 10), sample("3", 10), sample("gone", 500)},
+	}
+	got, err := readChanged(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Changed{{"main", "d", "web", "1", 20, 60, 20, 10}}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	delete(p, seconds+"[7d:1h] offset 1d)")
+	if got, err := readChanged(t.Context(), p); err == nil || got != nil {
+		t.Errorf("%v, %v", got, err)
 	}
 }
