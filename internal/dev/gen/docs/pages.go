@@ -35,6 +35,7 @@ func pages() (map[string]string, error) {
 		"docs/alerts.md":      alertsPage(rules),
 		"docs/states.md":      statesPage(),
 		"docs/manual.md":      manualPage(),
+		"docs/compare.md":     comparePage(),
 		"docs/config.md":      config.Reference(),
 		"upkeep.example.yaml": config.Example(),
 

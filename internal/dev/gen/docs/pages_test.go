@@ -92,6 +92,22 @@ func TestEveryDutyIsShown(t *testing.T) {
 	}
 }
 
+// What is said of upkeep beside others is shown by tests, or says that it is not so.
+func TestComparisonsAreShown(t *testing.T) {
+	for _, one := range peers() {
+		for _, x := range one.points {
+			if len(x.tests) == 0 && !strings.HasPrefix(x.ours, "no") {
+				t.Errorf("%s, %s: shown by no test", one.name, x.what)
+			}
+			for _, name := range x.tests {
+				if folder, test, _ := strings.Cut(name, " "); !hasTest(t, folder, test) {
+					t.Errorf("%s, %s: there is no test %s", one.name, x.what, name)
+				}
+			}
+		}
+	}
+}
+
 // hasTest says whether the folder has the test, and the script of its case.
 func hasTest(t *testing.T, folder, test string) bool {
 	t.Helper()
