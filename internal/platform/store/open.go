@@ -145,7 +145,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	case o.Memory:
 		err = s.openMemory()
 	default:
-		err = s.openFolder(o.Dir)
+		if err = s.openFolder(o.Dir); err == nil {
+			s.copies = newCheckpointer(s.checkpoint)
+		}
 	}
 	if err == nil {
 		err = s.opened(ctx)
@@ -154,6 +156,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// checkpoint copies what no reader needs in the log, and waits for no one. What it cannot
+// copy, or the disk refuses, stays in the log, which is as durable, for the next time.
+func (s *Store) checkpoint() {
+	if !s.opening.done.Load() || s.opening.stays() != nil {
+		return
+	}
+	var busy, pages, copied int
+	_ = s.db.QueryRowContext(context.Background(), "pragma wal_checkpoint(passive)").Scan(&busy, &pages, &copied)
 }
 
 // Close refuses further writes, waits for those that are being committed and
@@ -167,6 +179,7 @@ func (s *Store) Close() error {
 		s.commit(batch)
 	}
 	<-s.lead
+	s.copies.close()
 	var err error
 	if s.db != nil {
 		err = s.db.Close()

@@ -56,7 +56,8 @@ const logKept = 4 << 20
 // deleted back in small parts.
 func dsn(path string) string {
 	q := url.Values{"_pragma": {"auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "synchronous(FULL)",
-		"busy_timeout(5000)", "foreign_keys(ON)", fmt.Sprintf("journal_size_limit(%d)", logKept)}}
+		"busy_timeout(5000)", "foreign_keys(ON)", fmt.Sprintf("journal_size_limit(%d)", logKept),
+		fmt.Sprintf("wal_autocheckpoint(%d)", logPages)}}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 

@@ -70,6 +70,7 @@ type Store struct {
 	clock   func() time.Time // of a store that is not shared
 	opening opening
 	proof   proof
+	copies  *checkpointer // of SQLite's log; nil without a file
 
 	lead   chan struct{} // held by the caller that commits for all who wait
 	noting chan struct{} // held by the caller that changes a note

@@ -103,6 +103,7 @@ func (s *Store) commit(batch []*write) {
 		close(w.done)
 	}
 	s.proof.end(away)
+	s.copies.note(n)
 }
 
 // putBack lets writes wait again, before all others.

@@ -141,7 +141,8 @@ func wanted() func(string) bool {
 func finders(kind string) []finder {
 	switch kind {
 	case "postgres":
-		return slices.Concat([]finder{down}, postgresServer(), postgresObjects(), []finder{growth})
+		return slices.Concat([]finder{down}, postgresServer(), postgresObjects(),
+			[]finder{changedStatements, growth})
 	case "redis":
 		return slices.Concat([]finder{down}, redisFinders(), []finder{growth})
 	case "docker":
