@@ -85,7 +85,7 @@ func written(value any) string {
 	case []string:
 		return strings.Join(value, ", ")
 	case float64:
-		return fmt.Sprintf("%g%%", value*100)
+		return fmt.Sprintf("%.12g%%", value*100) // 0.29 × 100 is not 29 to the last digit
 	case int:
 		return strconv.Itoa(value)
 	default: // a bool

@@ -157,7 +157,7 @@ func (c age) read(ctx context.Context) ([]state, error) {
 }
 
 // files looks at backups that are a file or a folder each. Those that were
-// written to a moment ago are not finished.
+// written to a moment ago are not finished; one with a time to come counts, and has no age.
 func files(paths []string, unfinished time.Duration) (s state, err error) {
 	s.duration = -1
 	var before time.Time
@@ -169,7 +169,7 @@ func files(paths []string, unfinished time.Duration) (s state, err error) {
 			continue // it was removed, or does not exist yet
 		case err != nil:
 			return s, err
-		case at.IsZero() || time.Since(at) < unfinished:
+		case at.IsZero() || time.Since(at) < unfinished && !future(at):
 			continue
 		}
 		s.count++

@@ -189,6 +189,8 @@ type write struct {
 	do   func(*Tx) error
 	err  error
 	done chan struct{}
+
+	panicked any // what it panicked with, for its caller alone
 }
 
 // An AwayError says that the database cannot be had at the moment: it does not answer,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -20,18 +21,38 @@ func (s *Store) write(ctx context.Context, do func(tx *Tx) error) error {
 	}
 	select {
 	case <-w.done: // another caller committed it
-		return w.err
+		return w.result()
 	case <-ctx.Done():
 		if s.withdraw(w) {
 			return ctx.Err()
 		}
 		<-w.done // it is being committed
-		return w.err
+		return w.result()
 	case s.lead <- struct{}{}:
 	}
 	defer func() { <-s.lead }()
 	for !w.finished() {
 		s.commit(s.take())
+	}
+	return w.result()
+}
+
+// run carries out a write. If it panics, it is undone as one that fails: the callers of the other writes of its commit
+// wait for it.
+func (w *write) run(tx *Tx) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.panicked = fmt.Sprintf("%v, in a write of the store:\n%s", p, debug.Stack())
+			err = errors.New("store: the write panicked")
+		}
+	}()
+	return w.do(tx)
+}
+
+// result is what the caller of a write gets: its error, or its own panic.
+func (w *write) result() error {
+	if w.panicked != nil {
+		panic(w.panicked)
 	}
 	return w.err
 }
@@ -139,7 +160,7 @@ func (s *Store) transact(ctx context.Context, batch []*write) (n int, err error)
 		if err := tx.proceed(next, mark); err != nil {
 			return len(batch), err
 		}
-		if w.err = w.do(&tx); w.err == nil && s.dialect.aborted(tx.conn) {
+		if w.err = w.run(&tx); w.err == nil && s.dialect.aborted(tx.conn) {
 			w.err = errWentOn
 		}
 		if next = undo; w.err == nil {

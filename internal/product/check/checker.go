@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
@@ -15,7 +16,7 @@ type Finding struct {
 	Text    string
 }
 
-// String writes the finding in one line, as compilers do.
+// String writes the finding in one line, as compilers do, whatever things are called.
 func (f Finding) String() string {
 	place, kind := f.File, ""
 	if f.Line > 0 {
@@ -24,7 +25,7 @@ func (f Finding) String() string {
 	if f.Warning {
 		kind = "warning: "
 	}
-	return fmt.Sprintf("%s: %s%s", place, kind, f.Text)
+	return visible.Text(fmt.Sprintf("%s: %s%s", place, kind, f.Text))
 }
 
 // A checker collects what it finds in one configuration.

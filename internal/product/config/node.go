@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
 // A decoder puts a document into a Config and notes everything that is wrong.
@@ -16,8 +18,14 @@ type decoder struct {
 	faults    []error
 }
 
+// fault notes what is wrong, in one line, whatever things are called; only the beginning of a configuration has
+// several.
 func (d *decoder) fault(n *yaml.Node, format string, args ...any) {
-	d.faults = append(d.faults, fmt.Errorf("%s:%d: %s", d.name, max(n.Line, 1), fmt.Sprintf(format, args...)))
+	text, example := fmt.Sprintf(format, args...), ""
+	if rest, ends := strings.CutSuffix(text, ":\n"+beginning); ends {
+		text, example = rest, ":\n"+beginning
+	}
+	d.faults = append(d.faults, fmt.Errorf("%s:%d: %s%s", d.name, max(n.Line, 1), visible.Text(text), example))
 }
 
 // yamlError puts the parser's line first, as our own errors have it.

@@ -188,15 +188,14 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	for _, p := range t.Packages {
 		packages = append(packages, p.Name)
 	}
-	for kind, names := range map[string][]string{"postgres": postgres, "redis": redis, "host": host, "docker": docker,
-		"probe": probe, "backup": backup, "packages": packages} {
-		for i, name := range names {
-			if name != "" && slices.Contains(names[:i], name) {
-				d.fault(at(n, "targets", kind, i, "name"), "a second %s is called %q; each needs a name of its own",
-					kind, name)
-			}
-		}
-	}
+	of := at(n, "targets")
+	d.twice(of, "postgres", "postgres", postgres)
+	d.twice(of, "redis", "redis", redis)
+	d.twice(of, "host", "host", host)
+	d.twice(of, "docker", "docker", docker)
+	d.twice(of, "probe", "probe", probe)
+	d.twice(of, "backup", "backup", backup)
+	d.twice(of, "packages", "packages", packages)
 }
 
 // engine checks how an engine and upkeep know each other.

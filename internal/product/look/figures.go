@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ type Figure struct {
 // Figures are the values of one target, by metric.
 type Figures map[string][]Figure
 
-// ParseFigures reads what collectors wrote.
+// ParseFigures reads what collectors wrote. What is no number says nothing, and is left out.
 func ParseFigures(all []scrape.Reading) (Figures, error) {
 	fs := make(Figures, len(all))
 	table := labels.NewSymbolTable()
@@ -45,7 +46,9 @@ func ParseFigures(all []scrape.Reading) (Figures, error) {
 				continue
 			}
 			x := Figure{Metric: r.Metric, Collector: r.Collector, At: r.At}
-			_, _, x.Value = p.Series()
+			if _, _, x.Value = p.Series(); math.IsNaN(x.Value) {
+				continue
+			}
 			p.Labels(&x.Labels)
 			fs[r.Metric] = append(fs[r.Metric], x)
 		}

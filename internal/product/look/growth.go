@@ -3,6 +3,8 @@ package look
 import (
 	"fmt"
 	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/product/forecast"
 )
 
 // From what on what fills up is listed.
@@ -25,10 +27,15 @@ func kindOf(resource string) string {
 	return "host"
 }
 
+// soon reports whether a resource reaches its limit soon. It does not where one of its figures is no number.
+func soon(r forecast.Row) bool {
+	return r.Likely != nil && r.Limit != nil && r.Used >= halfFull**r.Limit && *r.Likely <= fullSoon.Seconds()
+}
+
 // growth finds what reaches its limit soon, at the growth of the last weeks.
 func growth(f Facts) (found []Finding) {
 	for _, r := range f.Forecast {
-		if r.Likely == nil || r.Limit == nil || r.Used < halfFull**r.Limit || *r.Likely > fullSoon.Seconds() ||
+		if !soon(r) ||
 			r.Subject["server"] != f.Server || kindOf(r.Resource) != f.Kind {
 			continue
 		}

@@ -82,7 +82,7 @@ func smallCache(f Facts) []Finding {
 	for _, x := range f.Figures[pgDatabaseSize] {
 		data += x.Value
 	}
-	if !known || buffers.Value >= smallBuffers || data < fewBuffers*buffers.Value {
+	if !known || buffers.Value >= smallBuffers || data == 0 || data < fewBuffers*buffers.Value {
 		return nil
 	}
 	e := Evidence{What: pgDatabaseSize + " of all databases", Value: size(data), From: "postgres/databasesize",

@@ -99,11 +99,16 @@ func dockerContainers(f Facts) (found []Finding) {
 		}
 	}
 	for _, x := range f.Figures[dockerState] {
-		n, start := restarts[x.key("container")], starts[x.key("container")]
+		n, known := restarts[x.key("container")]
+		start := starts[x.key("container")]
 		again := n.Value > manyRestarts && f.At.Sub(start.moment()) < lately
 		if state := x.Labels.Get("state"); x.Value == 1 && (state == "restarting" || state == "running" && again) {
+			e := []Evidence{x.evidence("state")}
+			if known {
+				e = append(e, n.evidence())
+			}
 			add("docker/restarting", "container %s is restarted again and again", "its service is down meanwhile", x,
-				x.evidence("state"), n.evidence())
+				e...)
 		}
 	}
 	return found

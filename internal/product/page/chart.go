@@ -54,10 +54,11 @@ func (c *Chart) Trim(most time.Time) {
 // svg draws the chart.
 func (c Chart) svg() Node {
 	low, high := c.bounds()
+	// What is outside is drawn at the edge: the clocks of two machines may differ.
 	x := func(at time.Time) float64 {
-		return marginLeft + plotWidth*float64(at.Sub(c.From))/float64(max(c.To.Sub(c.From), 1))
+		return marginLeft + plotWidth*within(float64(at.Sub(c.From))/float64(max(c.To.Sub(c.From), 1)))
 	}
-	y := func(v float64) float64 { return marginTop + (high-v)/(high-low)*plotHeight }
+	y := func(v float64) float64 { return marginTop + within((high-v)/(high-low))*plotHeight }
 	var parts Group
 	if !c.Acted.IsZero() {
 		end := c.Done
@@ -77,7 +78,7 @@ func (c Chart) svg() Node {
 		anchor := map[int]string{0: "start", ticksAcross - 1: "end"}[i]
 		parts = append(parts, label(x(at), chartHeight-8, anchor, c.tick(at)))
 	}
-	if c.Limit != nil {
+	if c.Limit != nil && axis.Finite(*c.Limit) {
 		parts = append(parts, c.across("limit", y(*c.Limit)))
 	}
 	for i, line := range c.Lines {
@@ -92,6 +93,9 @@ func (c Chart) svg() Node {
 		Attr("role", "img"), Attr("aria-label", title), parts)
 }
 
+// within is a part of a whole, from 0 to 1.
+func within(part float64) float64 { return min(max(part, 0), 1) }
+
 // across is a line over the whole width.
 func (c Chart) across(class string, y float64) Node {
 	return shape("line", class, "x1", marginLeft, "x2", chartWidth-marginRight, "y1", y, "y2", y)
@@ -105,22 +109,33 @@ func (c Chart) tick(at time.Time) string {
 	return at.UTC().Format("15:04:05") + " UTC"
 }
 
-// line draws a series, with a gap where values are missing.
+// line draws a series, with a gap where values are missing or are no finite numbers. A value alone is a dot.
 func (c Chart) line(i int, all []Point, x func(time.Time) float64, y func(float64) float64) Node {
 	gap := 3 * c.step(all)
 	var drawn Group
-	points := ""
+	var points []string
 	flush := func() {
-		if points != "" {
-			drawn = append(drawn, El("polyline", Attr("class", "line l"+strconv.Itoa(i)), Attr("points", points)))
+		switch len(points) {
+		case 0:
+		case 1:
+			at, value, _ := strings.Cut(points[0], ",")
+			drawn = append(drawn, El("circle", Attr("class", "line l"+strconv.Itoa(i)), Attr("cx", at),
+				Attr("cy", value), Attr("r", "1")))
+		default:
+			drawn = append(drawn, El("polyline", Attr("class", "line l"+strconv.Itoa(i)),
+				Attr("points", strings.Join(points, " "))))
 		}
-		points = ""
+		points = nil
 	}
 	for n, p := range all {
 		if n > 0 && p.At.Sub(all[n-1].At) > gap {
 			flush()
 		}
-		points += digits(x(p.At)) + "," + digits(y(p.Value)) + " "
+		if !axis.Finite(p.Value) {
+			flush()
+			continue
+		}
+		points = append(points, digits(x(p.At))+","+digits(y(p.Value)))
 	}
 	flush()
 	return drawn

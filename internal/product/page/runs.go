@@ -121,7 +121,8 @@ func (l Listed) by() string {
 // pages lead to the newest part and to the one before.
 func (r Runs) pages() Node {
 	at := func(before int64) string {
-		query := maps.Clone(r.Query)
+		query := make(url.Values)
+		maps.Copy(query, r.Query)
 		query.Del(KeyBefore)
 		if before > 0 {
 			query.Set(KeyBefore, strconv.FormatInt(before, 10))

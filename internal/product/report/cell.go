@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
@@ -71,7 +70,7 @@ func change(u Unit, is, was *float64) Cell {
 func difference(u Unit, d float64) Cell {
 	text := write(u, math.Abs(d))
 	if u == Ratio {
-		text = strings.TrimSuffix(strconv.FormatFloat(math.Abs(d)*100, 'g', 3, 64), ".0") + " points"
+		text = short(math.Abs(d)*100) + " points"
 	}
 	switch {
 	case d == 0, u == Ratio && math.Abs(d) < noPoint:
@@ -89,7 +88,7 @@ func write(u Unit, v float64) string {
 		if v > 0.99 && v < 1 { // 99.9996 % is not all
 			return fmt.Sprintf("%.3f %%", math.Floor(v*1e5)/1e3)
 		}
-		return strconv.FormatFloat(v*100, 'g', 3, 64) + " %"
+		return short(v*100) + " %"
 	case Seconds:
 		return inTime(v)
 	case Bytes:
@@ -102,12 +101,15 @@ func write(u Unit, v float64) string {
 	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
+	if a := math.Abs(v); a >= 1000 && a < 1e15 { // four digits would have an exponent
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
 // short writes a number with three digits, or all of those before the point.
 func short(v float64) string {
-	if math.Abs(v) >= 100 {
+	if a := math.Abs(v); a >= 99.95 && a < 1e15 {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)

@@ -63,7 +63,7 @@ func (c Chart) svg() Node {
 	x := func(at float64) float64 {
 		return leftMargin + at*(chartWidth-leftMargin-rightMargin)/float64(max(c.Days, 1))
 	}
-	y := func(v float64) float64 { return topMargin + (high-v)/(high-low)*plotHeight }
+	y := func(v float64) float64 { return topMargin + min(max((high-v)/(high-low), 0), 1)*plotHeight }
 	height := topMargin + plotHeight + axisHeight + legendLine*len(c.Series)
 	if c.Kind == Band {
 		height += legendLine
@@ -136,16 +136,19 @@ func (c Chart) axis(x, y func(float64) float64, low, high float64) Node {
 	return all
 }
 
+// drawn reports whether there is a value that a chart can show.
+func drawn(v *float64) bool { return v != nil && axis.Finite(*v) }
+
 // line draws what is known; it ends before a day without a value and begins after it.
 func (c Chart) line(i int, l Line, x, y func(float64) float64) Node {
 	var all Group
 	class := "line s" + strconv.Itoa(i)
 	for at := 0; at < len(l.Values); at++ {
-		if l.Values[at] == nil {
+		if !drawn(l.Values[at]) {
 			continue
 		}
 		points, last := "", at
-		for last < len(l.Values) && l.Values[last] != nil {
+		for last < len(l.Values) && drawn(l.Values[last]) {
 			points += fmt.Sprintf("%.1f,%.1f ", x(float64(last)+0.5), y(*l.Values[last]))
 			last++
 		}
@@ -163,7 +166,7 @@ func (c Chart) line(i int, l Line, x, y func(float64) float64) Node {
 // band draws what is expected: between the growth of the median week and that of the fastest, up
 // to the limit.
 func (c Chart) band(x, y func(float64) float64) Node {
-	if c.Start == nil || c.Limit == nil {
+	if !drawn(c.Start) || !drawn(c.Limit) {
 		return nil
 	}
 	at := func(growth float64, day int) float64 {
@@ -189,7 +192,7 @@ func (c Chart) bars() Node {
 	most := 0.0
 	for _, s := range c.Series {
 		for _, v := range s.Values {
-			if v != nil {
+			if drawn(v) {
 				most = max(most, *v)
 			}
 		}
@@ -206,10 +209,10 @@ func (c Chart) bars() Node {
 	for _, s := range c.Series {
 		parts = append(parts, label("legend end", barLabel-8, at+barHeight, shorten(s.Name, 36)))
 		for i, v := range s.Values {
-			if v == nil {
+			if !drawn(v) {
 				parts = append(parts, label("tick", barLabel, at+barHeight-3, unknown))
 			} else {
-				width := *v / most * (chartWidth - barLabel - barValue - rightMargin)
+				width := max(*v, 0) / most * (chartWidth - barLabel - barValue - rightMargin)
 				parts = append(parts, shape("rect", "bar b"+strconv.Itoa(i), "x", barLabel, "y", at, "width",
 					max(width, 1),
 					"height", barHeight-2), label("tick", barLabel+width+5, at+barHeight-3, write(c.Unit, *v)))

@@ -99,15 +99,16 @@ func Known(root *cobra.Command, args []string) error {
 		return nil
 	}
 	for i, arg := range rest {
-		switch {
-		case arg == "-h" || arg == "--help" || arg == "--":
-			return nil
-		case strings.HasPrefix(arg, "-"):
-			continue
-		case i > 0 && rest[0] == "help":
-			return nil
+		helps := err == nil && (arg == "-h" || arg == "--help")
+		if arg == "--" || helps || i > 0 && rest[0] == "help" {
+			break
 		}
-		return unknown(c, arg)
+		if !strings.HasPrefix(arg, "-") {
+			return unknown(c, arg)
+		}
+	}
+	if err != nil { // of cobra, which does not go on either
+		return &Error{err}
 	}
 	return nil
 }

@@ -64,6 +64,28 @@ func ofHouse() []mutant {
 			pkg:     catalog, run: "TestRulesAndPanelsReadWhatIsDeclared",
 		},
 		{
+			name: "source of a panel", why: "the boards that are committed are those of the source",
+			file: "internal/dev/gen/dashboards/remediation.go", search: `itself.of("upkeep_notifications_pending")`,
+			replace: `itself.of("upkeep_notifications_gone")`,
+			pkg:     "./internal/dev/gen/dashboards", run: "TestCommittedDashboardsAreCurrent",
+		},
+		{
+			name: "name of a guard", why: "the name of a guard is a label and a reason: it is not changed by the way",
+			file: "remediate/guardnames.go", search: `ReasonPause      = "pause"`, replace: `ReasonPause      = "halt"`,
+			pkg: "./remediate/guard", run: "TestPeople$",
+		},
+		{
+			name: "name of a guard in its file", why: "a guard has the name that package remediate lists",
+			file: "remediate/guard/pause.go", search: "Name: remediate.ReasonPause,", replace: `Name: "halt",`,
+			pkg: "./remediate/guard", run: "TestAll$",
+		},
+		{
+			name: "name of a guard in a statement", why: "the end of a pause wakes what waits for it",
+			file: "remediate/journal/pause.go", search: "remediate.ReasonPause); err != nil",
+			replace: `"halt"); err != nil`,
+			pkg:     "./remediate/journal", run: "TestTheEndOfAPauseWakes",
+		},
+		{
 			name: "text of a guard", why: "what has a page has a text",
 			file: "remediate/guard/cooldown.go",
 			search: "Doc: \"Cooldown makes the run wait until the cooldown of the policy has passed since the last " +
