@@ -26,6 +26,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
 	"github.com/ai-micro-service/upkeep/internal/product/look"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -324,9 +325,10 @@ func (a *App) openPages(context.Context) error {
 		quiet = a.delivery
 	}
 	a.console = console.New(console.Config{
+		Portal: portal.Portal{Guard: a.access, External: a.externalURL(), Version: a.options.Version,
+			Logger: a.component("console")},
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
-		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson,
-		Metrics: a.asker, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
+		OtherPerson: a.start.Approvals.OtherPerson, Metrics: a.asker, Names: a.names, Limits: limits,
 		Signer: a.signer, Quiet: quiet, Look: a.looker.Look,
 	})
 	return nil

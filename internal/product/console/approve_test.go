@@ -20,6 +20,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
@@ -124,7 +125,7 @@ func openWith(t *testing.T, otherPerson bool, change ...func(*console.Config)) *
 	}
 	config := console.Config{
 		Inbox: i, Journal: c.journal, Engine: c.engine, OtherPerson: otherPerson,
-		Signer: c.signer, Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil)),
+		Signer: c.signer, Portal: portal.Portal{Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil))},
 	}
 	for _, f := range change {
 		f(&config)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -230,7 +231,8 @@ func openStore(tb testing.TB, runs, incidents int) (http.Handler, *journal.Journ
 	i := inbox.New(inbox.Config{Store: s, Wake: func() {}})
 	e := engine.New(engine.Config{Journal: j, Inbox: i, Guards: func() []remediate.Guard { return nil },
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-	return mount(console.Config{Inbox: i, Journal: j, Engine: e, Logger: slog.New(slog.DiscardHandler)}), j
+	return mount(console.Config{Inbox: i, Journal: j, Engine: e,
+		Portal: portal.Portal{Logger: slog.New(slog.DiscardHandler)}}), j
 }
 
 // processor is how long the process has used processors.

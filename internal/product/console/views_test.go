@@ -22,6 +22,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/look"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -192,7 +193,7 @@ func (c *fixture) loggedIn(t *testing.T, token string) *servertest.Browser {
 	}
 	_, code, _ := strings.Cut(text, "?once=")
 	code, _, _ = strings.Cut(code, `"`)
-	b.Open(c.page.URL + console.LoginPath + "?once=" + code)
+	b.Open(c.page.URL + portal.LoginPath + "?once=" + code)
 	b.Click("main form button.good")
 	return b
 }
