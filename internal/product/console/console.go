@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -15,6 +16,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/look"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
 	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -57,7 +59,14 @@ type Console struct {
 }
 
 // New returns a Console. It starts nothing.
-func New(c Config) *Console { return &Console{Config: c, feed: newFeed()} }
+func New(c Config) *Console {
+	k := &Console{Config: c, feed: newFeed()}
+	routes := k.Routes()
+	k.Bar = page.Bar(func(path string) bool {
+		return slices.ContainsFunc(routes, func(r web.Route) bool { return r.Path == path })
+	})
+	return k
+}
 
 // An Ask is what a person asks for.
 type Ask struct {

@@ -8,11 +8,14 @@ import (
 	"hash/crc32"
 	"io"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	. "maragu.dev/gomponents"
 	. "maragu.dev/gomponents/html"
 
+	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
@@ -77,6 +80,24 @@ type Frame struct {
 
 // An Entry is one of the navigation.
 type Entry struct{ Name, Path string }
+
+// Where pages are. See LookPath, RunsPath and RunPath too.
+const (
+	PoliciesPath = "/policies"
+	CalendarPath = "/calendar"
+	ReportsPath  = "/reports"
+	InboxPath    = "/inbox"
+	JournalPath  = "/journal"
+	SettingsPath = "/settings"
+)
+
+// Bar returns the entries of the navigation that are served.
+func Bar(served func(path string) bool) []Entry {
+	all := []Entry{{"Now", "/"}, {"Look", LookPath}, {"Runs", RunsPath}, {"Policies", PoliciesPath},
+		{"Calendar", CalendarPath}, {"Reports", ReportsPath}, {"Inbox", InboxPath}, {"Journal", JournalPath},
+		{"Settings", SettingsPath}, {"Docs", strings.TrimSuffix(docs.Path, "/")}}
+	return slices.DeleteFunc(all, func(e Entry) bool { return !served(e.Path) })
+}
 
 // Write writes a page. Parts of it that have an id are replaced while it is open.
 func Write(w io.Writer, f Frame, content ...Node) error { return Render(w, f.document(content)) }

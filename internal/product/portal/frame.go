@@ -10,7 +10,6 @@ import (
 	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
 
-	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
@@ -41,8 +40,7 @@ func (p *Portal) Frame(g *gin.Context, title, path string) page.Frame {
 	}
 	if in {
 		f.Identity = id.String() + " (" + id.Role.String() + ")"
-		f.Links = []page.Entry{{Name: "Now", Path: "/"}, {Name: "Look", Path: page.LookPath},
-			{Name: "Runs", Path: page.RunsPath}, {Name: "Manual", Path: strings.TrimSuffix(docs.Path, "/")}}
+		f.Links = p.Bar
 	}
 	return f
 }

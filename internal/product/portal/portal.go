@@ -14,6 +14,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/answer"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
@@ -27,6 +28,7 @@ type Portal struct {
 	External string        // where people reach this upkeep
 	Version  string
 	Logger   *slog.Logger
+	Bar      []page.Entry // the navigation of who has logged in; package console says what is in it
 }
 
 // A StatusError is an error that has its status.
