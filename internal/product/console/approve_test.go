@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/portal"
@@ -87,6 +88,7 @@ type fixture struct {
 	console *console.Console
 	engine  *engine.Engine
 	signer  *notify.Signer
+	scraper *scrape.Scraper // of openViews
 	page    *httptest.Server
 	log     bytes.Buffer // of the console
 

@@ -50,6 +50,10 @@ func stock(tb testing.TB, s *store.Store, runs, incidents int) {
 				at, at, fmt.Sprint("server-", i%3)); err != nil {
 				return err
 			}
+			if _, err := tx.Exec("insert into entries (run, entry, hash) values (?, ?, '')", i, fmt.Sprintf(
+				`{"run":%d,"at":"2026-11-30T03:00:00Z","to":"resolved","why":"table_%d went from 50 %% to 10 %%"}`, i, i)); err != nil {
+				return err
+			}
 		}
 		for i := range incidents {
 			severity := i % 4
@@ -90,7 +94,7 @@ type stocked struct {
 func views() map[string]string {
 	return map[string]string{"now": "/", "runs": "/runs", "all": "/runs?all=1", "state": "/runs?state=unresolved",
 		"target": "/runs?target=server-1&policy=bloat", "text": "/runs?q=table_17", "missing": "/runs?q=no+such+run",
-		"action": "/runs?action=bed%2Freindex&since=2020-01-01", "run": "/runs/50"}
+		"action": "/runs?action=bed%2Freindex&since=2020-01-01", "run": "/runs/50", "settings": "/settings"}
 }
 
 // view reads a page and returns its size on its way.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -45,8 +44,11 @@ type Config struct {
 	Signer    *notify.Signer           // of approval links; nil: no links
 	Limits    map[string]float64       // "action metric", or action → the limit of the rule that asks for it
 
-	// Look finds what is wrong with the targets.
-	Look func(ctx context.Context) (look.Report, error)
+	Loaded func() Loaded // the configuration in force; nil: it is not known
+
+	// Look finds what is wrong with the targets, and Rights what may not be done on them.
+	Look   func(ctx context.Context) (look.Report, error)
+	Rights func(ctx context.Context) page.Rights
 
 	OtherPerson bool // who requested a run must not approve it
 }
@@ -56,16 +58,12 @@ type Console struct {
 	Config
 	feed    feed
 	pending kept
+	missing keptRights
 }
 
 // New returns a Console. It starts nothing.
 func New(c Config) *Console {
-	k := &Console{Config: c, feed: newFeed()}
-	routes := k.Routes()
-	k.Bar = page.Bar(func(path string) bool {
-		return slices.ContainsFunc(routes, func(r web.Route) bool { return r.Path == path })
-	})
-	return k
+	return &Console{Config: c, feed: newFeed(), missing: keptRights{turn: make(chan struct{}, 1)}}
 }
 
 // An Ask is what a person asks for.

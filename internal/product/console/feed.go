@@ -62,3 +62,9 @@ func (k *kept) get(read func() pending) pending {
 	}
 	return k.last
 }
+
+// keptRights are what was found last.
+type keptRights struct {
+	turn chan struct{} // held by who asks
+	last page.Rights
+}

@@ -290,6 +290,15 @@ func targets(all []scrape.Status, rated []inbox.Rated) []page.TargetState {
 			t.Last = s.At
 		}
 	}
+	for _, s := range all {
+		t := byName[s.Server]
+		switch {
+		case t.Down != "" && s.Down == "" || t.Down == "" && len(t.Failing) > 0 && s.Err == "" || s.Since.IsZero():
+		case t.Since.IsZero(), t.Down == "" && len(t.Failing) == 0 && s.Since.After(t.Since), // since all are well
+			(t.Down != "" || len(t.Failing) > 0) && s.Since.Before(t.Since): // since the first is not
+			t.Since = s.Since
+		}
+	}
 	for _, r := range rated {
 		if t := byName[r.Server]; t != nil {
 			t.Open += r.Open

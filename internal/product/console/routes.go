@@ -10,7 +10,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/portal"
 )
 
-// Routes returns what the console serves.
+// Routes returns what the console serves, and puts its pages into the navigation.
 func (c *Console) Routes() []web.Route {
 	all := []web.Route{
 		portal.PageAt("/", access.View, "what fires, what is done about it, what to decide; after", c.nowPage),
@@ -20,17 +20,23 @@ func (c *Console) Routes() []web.Route {
 		portal.PageAt(page.RunsPath, access.View, "runs: state, action, policy, target, since, until, q, all, before",
 			c.runsPage),
 		portal.PageAt(page.RunPath+":id", access.View, "one run: plan, progress, effect, guards, journal", c.runPage),
-		portal.StreamAt(EventsPath, access.View, "says when something has happened, as server-sent events", c.events),
+		portal.StreamAt(EventsPath, access.View, "says when something has happened, as server-sent events",
+			c.events),
 		portal.FormAt(page.RunPath+":id/answer", access.Approve, "approve or reject the plan of a run", c.formAnswer),
 		portal.FormAt(page.RunPath+":id/cancel", access.Operate, "cancel a run", c.formCancel),
 		portal.FormAt(page.RunPath+":id/retry", access.Operate, "run once more what has ended", c.formRetry),
 		portal.FormAt("/pause", access.Operate, "pause", c.formPause),
 		portal.FormAt("/resume", access.Operate, "end a pause", c.formResume),
+		portal.PageAt(page.SettingsPath, access.View, "targets, collectors, the configuration as loaded; server",
+			c.settingsPage),
+		portal.Patient(portal.PageAt(page.RightsPath, access.View,
+			"rights that are missing on the targets, with the SQL that grants them", c.rightsPage)),
 		portal.Bounded(portal.PageAt(ReportPath+":name", access.View,
 			"the review of a month or a quarter, like 2026-10 or 2026-Q3", c.reportPage)),
 
 		web.Get(Prefix+"/status", access.View, "what fires, waits and is paused; the collectors", c.status),
-		portal.Patient(web.Get(Prefix+"/look", access.View, "what is wrong with the targets, the worst first", c.lookJSON)),
+		portal.Patient(web.Get(Prefix+"/look", access.View, "what is wrong with the targets, the worst first",
+			c.lookJSON)),
 		web.Get(Prefix+"/incidents", access.View, "open incidents, the oldest first; limit, after", c.incidents),
 		web.Get(Prefix+"/runs", access.View, "runs, the newest first; limit, state, action, policy, target, "+
 			"since, until, q, all=0, before", c.runs),
@@ -75,7 +81,11 @@ func (c *Console) Routes() []web.Route {
 			web.Route{Methods: []string{http.MethodPost}, Path: approvePath, Proof: signedLink, Page: true,
 				Body: portal.MaxForm, Doc: "approve or reject it", Handler: c.takeAnswer})
 	}
-	return slices.Concat(all, c.ManualRoutes(), portal.Files(), c.LoginRoutes())
+	all = slices.Concat(all, c.ManualRoutes(), portal.Files(), c.LoginRoutes())
+	c.Bar = page.Bar(func(path string) bool {
+		return slices.ContainsFunc(all, func(r web.Route) bool { return r.Path == path })
+	})
+	return all
 }
 
 // signedLink is what the approval page asks for.

@@ -191,7 +191,8 @@ func (c *Console) runPage(g *gin.Context) {
 		c.Fail(g, err, page.RunsPath)
 		return
 	}
-	r := page.Run{At: time.Now(), May: portal.May(g), Run: s.Run, Lowers: s.Lowers, Entries: s.Entries, Incident: s.Incident}
+	r := page.Run{At: time.Now(), May: portal.May(g), Run: s.Run, Lowers: s.Lowers, Entries: s.Entries,
+		Incident: s.Incident}
 	if s.Incident != nil {
 		r.Runbook = portal.RunbookOf(*s.Incident)
 	}

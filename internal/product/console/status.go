@@ -57,12 +57,13 @@ type TargetLine struct {
 	Open       int64     `json:"open"`               // incidents about it
 	Severity   string    `json:"severity,omitempty"` // of the worst of them
 	Answered   time.Time `json:"answered,omitzero"`  // when a collector last did
+	Since      time.Time `json:"since,omitzero"`     // since when it is in this state
 }
 
 // lineOf says what is known of a target. errs are the errors of its collectors.
 func lineOf(t page.TargetState, kinds, errs []string) TargetLine {
 	l := TargetLine{Name: t.Name, Kinds: kinds, State: "up", Collectors: t.Collectors, Failing: t.Failing, Open: t.Open,
-		Answered: t.Last}
+		Answered: t.Last, Since: t.Since}
 	if t.Open > 0 {
 		l.Severity = t.Worst.String()
 	}

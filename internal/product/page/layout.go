@@ -8,14 +8,11 @@ import (
 	"hash/crc32"
 	"io"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	. "maragu.dev/gomponents"
 	. "maragu.dev/gomponents/html"
 
-	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
@@ -90,14 +87,6 @@ const (
 	JournalPath  = "/journal"
 	SettingsPath = "/settings"
 )
-
-// Bar returns the entries of the navigation that are served.
-func Bar(served func(path string) bool) []Entry {
-	all := []Entry{{"Now", "/"}, {"Look", LookPath}, {"Runs", RunsPath}, {"Policies", PoliciesPath},
-		{"Calendar", CalendarPath}, {"Reports", ReportsPath}, {"Inbox", InboxPath}, {"Journal", JournalPath},
-		{"Settings", SettingsPath}, {"Docs", strings.TrimSuffix(docs.Path, "/")}}
-	return slices.DeleteFunc(all, func(e Entry) bool { return !served(e.Path) })
-}
 
 // Write writes a page. Parts of it that have an id are replaced while it is open.
 func Write(w io.Writer, f Frame, content ...Node) error { return Render(w, f.document(content)) }

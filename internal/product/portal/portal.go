@@ -22,6 +22,9 @@ import (
 // Prefix is where the JSON is served.
 const Prefix = "/api/upkeep/v1"
 
+// maxBody is how many bytes of a request are read.
+const maxBody = 1 << 20
+
 // A Portal answers in one manner.
 type Portal struct {
 	Guard    *access.Guard // of logins; nil: no logins

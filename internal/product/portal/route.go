@@ -44,9 +44,6 @@ func RequestAt(path string, need access.Role, doc string, handler gin.HandlerFun
 	return r
 }
 
-// maxBody is how many bytes of a request are read.
-const maxBody = 1 << 20
-
 // lookTime is enough for targets that do not answer: the look gives them up before.
 const lookTime = time.Minute
 
