@@ -94,7 +94,8 @@ type stocked struct {
 func views() map[string]string {
 	return map[string]string{"now": "/", "runs": "/runs", "all": "/runs?all=1", "state": "/runs?state=unresolved",
 		"target": "/runs?target=server-1&policy=bloat", "text": "/runs?q=table_17", "missing": "/runs?q=no+such+run",
-		"action": "/runs?action=bed%2Freindex&since=2020-01-01", "run": "/runs/50", "settings": "/settings"}
+		"action": "/runs?action=bed%2Freindex&since=2020-01-01", "run": "/runs/50", "settings": "/settings", "reports": "/reports",
+		"journal": "/journal", "entries": "/journal?run=50", "nowhere": "/journal?q=no+such+text&kind=person"}
 }
 
 // view reads a page and returns its size on its way.

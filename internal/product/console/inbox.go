@@ -28,18 +28,6 @@ func (c *Console) incidents(g *gin.Context) {
 	c.Answer(g, http.StatusOK, all, err)
 }
 
-func (c *Console) log(g *gin.Context) {
-	before, n, ok := c.part(g, "before")
-	if !ok {
-		return
-	}
-	all, err := c.Journal.Log(g.Request.Context(), before, n)
-	if all == nil {
-		all = []remediate.Entry{} // a list in JSON too
-	}
-	c.Answer(g, http.StatusOK, all, err)
-}
-
 func (c *Console) deadLetters(g *gin.Context) {
 	before, n, ok := c.part(g, "before")
 	if !ok {

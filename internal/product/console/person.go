@@ -3,7 +3,6 @@ package console
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,11 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
-	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
-
-// auditTime is enough for a journal of some years.
-const auditTime = 15 * time.Minute
 
 // An Answer is what a person says to a run or a policy.
 type Answer struct {
@@ -106,8 +101,8 @@ func (c *Console) approved(ctx context.Context, id int64, a Answer) error {
 // is set.
 func (c *Console) otherPerson(run remediate.Run, by string) error {
 	if c.OtherPerson && access.Authenticated(run.Request.By) == access.Authenticated(by) {
-		return portal.ErrorWith(http.StatusForbidden, fmt.Sprintf("run %d was requested by %s, who must not approve it "+
-			"(approvals.other_person): another person has to", run.ID, access.Authenticated(by)))
+		return portal.ErrorWith(http.StatusForbidden, fmt.Sprintf("run %d was requested by %s, who must not approve "+
+			"it (approvals.other_person): another person has to", run.ID, access.Authenticated(by)))
 	}
 	return nil
 }
@@ -268,69 +263,4 @@ func (c *Console) reset(g *gin.Context, say func(ctx context.Context, policy, by
 		c.Engine.Wake()
 	}
 	c.Answer(g, http.StatusOK, portal.Values{"policy": name}, err)
-}
-
-// A Check is what reading the whole journal has shown.
-type Check struct {
-	Entries int64 `json:"entries"`           // that are what was written
-	Deleted int64 `json:"deleted,omitempty"` // that retention has deleted
-
-	Checkpoint *journal.Checkpoint `json:"checkpoint,omitempty"` // the newest that replaces them
-
-	Cases int64    `json:"cases,omitempty"` // that were decided again
-	Wrong []string `json:"wrong,omitempty"` // what is not as it was written or decided
-}
-
-func (c *Console) verify(g *gin.Context) {
-	k, err := Verify(g.Request.Context(), c.Journal)
-	c.Answer(g, http.StatusOK, k, err)
-}
-
-// Verify reads a whole journal and says what is wrong with it.
-func Verify(ctx context.Context, j *journal.Journal) (Check, error) {
-	v, err := j.Verify(ctx)
-	k := Check{Entries: v.Entries, Deleted: v.Deleted, Checkpoint: v.Checkpoint}
-	if err != nil && ctx.Err() == nil {
-		k.Wrong = append(k.Wrong, err.Error())
-		err = nil
-	}
-	return k, err
-}
-
-func (c *Console) replay(g *gin.Context) {
-	k, err := Replay(g.Request.Context(), c.Journal)
-	c.Answer(g, http.StatusOK, k, err)
-}
-
-// maxWrong is how many differences are listed: one is bad enough.
-const maxWrong = 20
-
-// Replay decides every recorded case of a journal again and lists where it comes
-// to another decision.
-func Replay(ctx context.Context, j *journal.Journal) (k Check, err error) {
-	kept, err := j.Books(ctx)
-	if err != nil {
-		return k, err
-	}
-	books := make(map[string]policy.Book, len(kept))
-	for hash, text := range kept {
-		var b policy.Book
-		if err := json.Unmarshal(text, &b); err != nil {
-			return k, fmt.Errorf("policies %s: %w", hash, err)
-		}
-		books[hash] = b
-	}
-	err = j.Cases(ctx, func(seq int64, decided json.RawMessage) error {
-		k.Cases++
-		var record policy.Record
-		err := json.Unmarshal(decided, &record)
-		if err == nil {
-			err = policy.Replay(books, record)
-		}
-		if err != nil && len(k.Wrong) < maxWrong {
-			k.Wrong = append(k.Wrong, fmt.Sprintf("entry %d: %v", seq, err))
-		}
-		return nil
-	})
-	return k, err
 }

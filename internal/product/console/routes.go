@@ -27,6 +27,7 @@ func (c *Console) Routes() []web.Route {
 		portal.FormAt(page.RunPath+":id/retry", access.Operate, "run once more what has ended", c.formRetry),
 		portal.FormAt("/pause", access.Operate, "pause", c.formPause),
 		portal.FormAt("/resume", access.Operate, "end a pause", c.formResume),
+		portal.PageAt(page.JournalPath, access.View, "the journal: kind, run, q, before", c.journalPage),
 		portal.PageAt(page.SettingsPath, access.View, "targets, collectors, the configuration as loaded; server",
 			c.settingsPage),
 		portal.Patient(portal.PageAt(page.RightsPath, access.View,
@@ -49,7 +50,7 @@ func (c *Console) Routes() []web.Route {
 		web.Get(Prefix+"/policies", access.View, "the policies with their state and results", c.policies),
 		web.Get(Prefix+"/actions", access.View, "the actions with labels, parameters and effects", c.actions),
 		web.Get(Prefix+"/targets", access.View, "the targets with their state", c.targets),
-		web.Get(Prefix+"/journal", access.View, "the last entries of the journal; limit, before", c.log),
+		web.Get(Prefix+"/journal", access.View, "the last entries of the journal; limit, kind, run, q, before", c.log),
 		web.Get(Prefix+"/dead_letters", access.Operate, "deliveries that could not be parsed; limit, before",
 			c.deadLetters),
 		web.Get(Prefix+"/dead_letters/:id", access.Operate, "one of them with its body, which may have secrets in it",
@@ -70,6 +71,7 @@ func (c *Console) Routes() []web.Route {
 	for _, audit := range []web.Route{
 		web.Get(Prefix+"/journal/verify", access.Operate, "read the journal and compare its hashes", c.verify),
 		web.Get(Prefix+"/journal/replay", access.Operate, "decide every recorded case again", c.replay),
+		portal.FormAt(page.VerifyPath, access.Operate, "verify the journal, on the page", c.formVerify),
 	} {
 		audit.Pool, audit.Time = web.Audits(), auditTime
 		all = append(all, audit)

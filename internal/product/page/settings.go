@@ -83,11 +83,11 @@ func (s Settings) targets() Node {
 			class, text := m.looks()
 			return Tr(
 				Td(Data("name", "Target"), Strong(Text(m.Name))),
-				Td(Data("name", "Kind"), Text(strings.Join(m.Kinds, ", "))),
+				Td(Class("num"), Data("name", "Kind"), Text(strings.Join(m.Kinds, ", "))),
 				Td(Data("name", "State"), pill(class, text)),
-				Td(Data("name", "Since"), ago(s.At, m.Since)),
+				Td(Class("num"), Data("name", "Since"), ago(s.At, m.Since)),
 				Td(Data("name", "Error"), dash(m.Why)),
-				Td(Data("name", "Last read"), ago(s.At, m.Last)),
+				Td(Class("num"), Data("name", "Last read"), ago(s.At, m.Last)),
 				Td(Class("num"), Data("name", "Reads"), A(Href(s.of(m.Name)),
 					Text(plural(int64(m.Total), "collector", "collectors")))),
 			)
@@ -175,7 +175,7 @@ func (s Settings) collector(c Collecting) Node {
 		every = Text(interval(c.Every))
 	}
 	return Tr(
-		Td(Data("name", "Collector"), Text(c.Name)),
+		Td(Class("num"), Data("name", "Collector"), Text(c.Name)),
 		Td(Data("name", "Target"), dash(c.Server)),
 		Td(Data("name", "State"), pill(class, text)),
 		Td(Class("num"), Data("name", "Interval"), every),
