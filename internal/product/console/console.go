@@ -59,11 +59,13 @@ type Console struct {
 	feed    feed
 	pending kept
 	missing keptRights
+	listed  keptReports
 }
 
 // New returns a Console. It starts nothing.
 func New(c Config) *Console {
-	return &Console{Config: c, feed: newFeed(), missing: keptRights{turn: make(chan struct{}, 1)}}
+	return &Console{Config: c, feed: newFeed(), missing: keptRights{turn: make(chan struct{}, 1)},
+		listed: keptReports{turn: make(chan struct{}, 1)}}
 }
 
 // An Ask is what a person asks for.

@@ -27,6 +27,7 @@ func (c *Console) Routes() []web.Route {
 		portal.FormAt(page.RunPath+":id/retry", access.Operate, "run once more what has ended", c.formRetry),
 		portal.FormAt("/pause", access.Operate, "pause", c.formPause),
 		portal.FormAt("/resume", access.Operate, "end a pause", c.formResume),
+		portal.PageAt(page.ReportsPath, access.View, "the months and quarters of which there is a report", c.reportsPage),
 		portal.PageAt(page.JournalPath, access.View, "the journal: kind, run, q, before", c.journalPage),
 		portal.PageAt(page.SettingsPath, access.View, "targets, collectors, the configuration as loaded; server",
 			c.settingsPage),

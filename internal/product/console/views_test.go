@@ -212,7 +212,7 @@ func TestViews(t *testing.T) {
 	b := c.loggedIn(t, adminToken)
 	pages := map[string]string{"now": "/", "look": "/look", "runs": "/runs?all=1", "none": "/runs?q=no+such+run",
 		"asks": fmt.Sprint("/runs/", asks), "acted": fmt.Sprint("/runs/", acted), "missing": "/runs/4711",
-		"journal": "/journal", "settings": "/settings", "rights": "/settings/rights", "runbooks": "/runbooks", "login": "/login"}
+		"journal": "/journal", "reports": "/reports", "settings": "/settings", "rights": "/settings/rights", "runbooks": "/runbooks", "login": "/login"}
 	views := []struct {
 		width  int
 		scheme string
