@@ -56,6 +56,12 @@ const (
 	NoteHeld     Note = "held"   // the run stops as soon as the statement under way has ended
 )
 
+// Notes lists the notes.
+func Notes() []Note {
+	return []Note{NotePaused, NoteResumed, NoteApproved, NoteRejected, NoteCancel, NoteDecided, NotePaged, NoteDemoted,
+		NotePromoted, NoteClosed, NoteLeft, NoteHeld}
+}
+
 // A Run is one request on its way.
 type Run struct {
 	ID      int64    `json:"id"`

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
@@ -246,7 +247,7 @@ func (e *elsewhere) judge(t *testing.T) {
 		case s.target == named && r.method == http.MethodGet:
 			want = append(want, http.StatusOK) // it looks, and shows the page nothing
 		}
-		open := r.path == console.ProofPath
+		open := r.path == portal.ProofPath
 		if !slices.Contains(want, r.status) || r.shared || r.status == http.StatusOK && !r.cookie && !open {
 			t.Errorf("%+v, want %d", r, want)
 		}

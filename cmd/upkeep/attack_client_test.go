@@ -17,6 +17,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 )
 
 // An impostor listens where an upkeep is expected, and keeps what it was shown.
@@ -80,7 +81,7 @@ func TestAttackByAnImpostor(t *testing.T) {
 			_ = json.NewEncoder(w).Encode(console.Status{}) // the command may have hung up
 		},
 		"one that guesses": func(w http.ResponseWriter, r *http.Request) {
-			_ = json.NewEncoder(w).Encode(console.Proof{Proof: access.Proof("guess", r.URL.Query().Get("challenge"),
+			_ = json.NewEncoder(w).Encode(portal.Proof{Proof: access.Proof("guess", r.URL.Query().Get("challenge"),
 				r.Host)})
 		},
 		"one without an end": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, ones{}) },
@@ -105,7 +106,7 @@ func TestAttackByAnImpostor(t *testing.T) {
 			}
 		}
 		for _, path := range i.paths {
-			if path != console.ProofPath {
+			if path != portal.ProofPath {
 				t.Errorf("%s was asked for %s", name, path)
 			}
 		}
@@ -125,7 +126,7 @@ func TestAttackByAnImpostor(t *testing.T) {
 		t.Fatal(err)
 	}
 	liar := newImpostor(t, func(w http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(w).Encode(console.Proof{Proof: access.Proof(adminToken, r.URL.Query().Get("challenge"),
+		_ = json.NewEncoder(w).Encode(portal.Proof{Proof: access.Proof(adminToken, r.URL.Query().Get("challenge"),
 			r.Host)})
 	})
 	if out, err := asOwner(t, theirs, "status", "--url", liar.URL); err == nil || len(liar.tokens) > 0 {
@@ -170,7 +171,7 @@ func TestAttackByChallenges(t *testing.T) {
 	f := newFort(t, "")
 	const challenge = "0123456789abcdefghijkl"
 	ask := func(query string, change ...func(*http.Request)) (int, string) {
-		return try(t, "GET", f.address, console.ProofPath+query, "", change...)
+		return try(t, "GET", f.address, portal.ProofPath+query, "", change...)
 	}
 	status, text := ask("?challenge=" + challenge)
 	if want := fmt.Sprintf("{%q:%q}", "proof", access.Proof(adminToken, challenge, f.address)); status != 200 ||

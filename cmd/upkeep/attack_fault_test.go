@@ -13,7 +13,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
-	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 )
 
 // routes returns all methods and paths of docs/http.md, with something in the place of names.
@@ -60,7 +60,7 @@ func TestAttackByFaults(t *testing.T) {
 	}
 	answers := make(map[int]int)
 	for what, show := range shows {
-		for _, route := range append(routes(t), [2]string{"GET", console.ProofPath + "?challenge=0123456789abcdefghijkl"},
+		for _, route := range append(routes(t), [2]string{"GET", portal.ProofPath + "?challenge=0123456789abcdefghijkl"},
 			[2]string{"POST", "/login?once=x"}, [2]string{"GET", "/nowhere"}) {
 			body := ""
 			if route[0] == http.MethodPost {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
@@ -25,7 +26,7 @@ func TestAttackByALogin(t *testing.T) {
 		t.Errorf("a session makes a link: %d %s", status, text)
 	}
 	status, text := try(t, "POST", f.address, console.Prefix+"/logins", "", as(access.Approve))
-	var link console.LoginLink
+	var link portal.LoginLink
 	if err := json.Unmarshal([]byte(text), &link); status != http.StatusOK || err != nil {
 		t.Fatalf("a token makes a link: %d %s", status, text)
 	}

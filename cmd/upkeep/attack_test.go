@@ -27,6 +27,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
@@ -574,7 +575,7 @@ func TestLoginPage(t *testing.T) {
 		}
 	}
 	out, err := exec.CommandContext(t.Context(), "upkeep", "login", "--json", "--url", "http://"+f.address).Output()
-	var link console.LoginLink
+	var link portal.LoginLink
 	if err != nil || json.Unmarshal(out, &link) != nil {
 		t.Fatalf("upkeep login: %v %s", err, out)
 	}

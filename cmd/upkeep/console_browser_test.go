@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
@@ -48,7 +49,7 @@ policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: po
 	t.Cleanup(func() { _ = d.conn.Close(t.Context()) }) // the database is dropped anyway
 	d.browser = servertest.StartBrowser(t)
 	status, text := try(t, "POST", d.address, console.Prefix+"/logins", "{}", with("Authorization", "Bearer "+adminToken))
-	var link console.LoginLink
+	var link portal.LoginLink
 	if err := json.Unmarshal([]byte(text), &link); err != nil || status != http.StatusOK {
 		t.Fatal(status, text)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 )
 
 func loginCommand() *cobra.Command {
@@ -17,7 +17,7 @@ func loginCommand() *cobra.Command {
 		Long: `Print a link that logs a browser in once, within 10 minutes, with the identity and role of the
 token that this command uses. The session lasts for 12 hours, or until you log out.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var link console.LoginLink
+			var link portal.LoginLink
 			if err := c.do(cmd.Context(), http.MethodPost, "/logins", nil, &link); err != nil {
 				return err
 			}

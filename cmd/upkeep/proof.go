@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
-	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 )
 
 // A login is what a command shows to a running upkeep.
@@ -56,7 +56,7 @@ func prove(ctx context.Context, h *http.Client, base string, l login) error {
 		GotConn: func(i httptrace.GotConnInfo) { at = i.Conn.RemoteAddr() }})
 	challenge := rand.Text()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet,
-		base+console.ProofPath+"?"+url.Values{"challenge": {challenge}}.Encode(), nil)
+		base+portal.ProofPath+"?"+url.Values{"challenge": {challenge}}.Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func prove(ctx context.Context, h *http.Client, base string, l login) error {
 	if err != nil {
 		return fail(exitAway, fmt.Errorf("proof: %w", err))
 	}
-	var shown console.Proof
+	var shown portal.Proof
 	if json.Unmarshal(text, &shown) == nil && access.Proves(shown.Proof, l.token, challenge, at.String()) {
 		return nil
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +15,7 @@ func versionCommand() *cobra.Command {
 		Short:   "Print the version of this program, and what it was built from",
 		Example: "  upkeep version -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b := build()
+			b := console.BuildOf(buildVersion())
 			if c.json {
 				return c.print(cmd, b)
 			}
@@ -31,20 +29,4 @@ func versionCommand() *cobra.Command {
 	}
 	c.output(cmd)
 	return cmd
-}
-
-// build says what the binary knows of itself.
-func build() console.Build {
-	b := console.Build{Version: buildVersion(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch s.Key {
-			case "vcs.revision":
-				b.Commit = s.Value
-			case "vcs.time":
-				b.Committed = s.Value
-			}
-		}
-	}
-	return b
 }

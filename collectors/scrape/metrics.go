@@ -87,6 +87,19 @@ type Status struct {
 	Beyond    int           `json:"beyond,omitempty"` // subjects beyond the collector's limit
 	Err       string        `json:"err,omitempty"`
 	Down      string        `json:"down,omitempty"` // why the target does not answer; the collector is well
+	Good      time.Time     `json:"good,omitzero"`  // when it last answered without an error
+	Since     time.Time     `json:"since,omitzero"` // since when it answers, fails, or its target does not answer
+}
+
+// follow fills in what a status has from the one before it.
+func (s *Status) follow(before Status) {
+	s.Good, s.Since = before.Good, before.Since
+	if s.Err == "" {
+		s.Good = s.At
+	}
+	if before.At.IsZero() || (s.Err == "") != (before.Err == "") || (s.Down == "") != (before.Down == "") {
+		s.Since = s.At
+	}
 }
 
 // An id names a collector: there is one of a name for each target.

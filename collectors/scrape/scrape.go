@@ -73,8 +73,7 @@ type asker struct {
 
 	mu     sync.Mutex
 	status Status
-	fault  error     // of the last question
-	good   time.Time // when it last answered without an error
+	fault  error // of the last question
 }
 
 // An answer is what a collector said last. It is not changed any more.
@@ -299,10 +298,8 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	s.keep(a, status.At)
 	a.mu.Lock()
 	before := a.status
+	status.follow(before)
 	a.status, a.fault = status, err
-	if err == nil {
-		a.good = status.At
-	}
 	a.mu.Unlock()
 	s.metrics.observe(status)
 	s.ownOld.Store(true)
@@ -377,7 +374,7 @@ func (s *Scraper) Answer(metric string, subject map[string]string) (last time.Ti
 		if a.fault != nil && elsewhere(a.fault, subject) {
 			return a.status.At, nil
 		}
-		return a.good, a.fault
+		return a.status.Good, a.fault
 	}
 	return last, nil
 }

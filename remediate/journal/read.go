@@ -228,10 +228,97 @@ func (j *Journal) Entries(ctx context.Context, run int64) ([]remediate.Entry, er
 	return j.entries(ctx, "where run = ? order by seq", run)
 }
 
-// Log returns the newest entries, at most n, the newest first: those before a number, or of all
-// where it is 0.
-func (j *Journal) Log(ctx context.Context, before int64, n int) ([]remediate.Entry, error) {
-	return j.entries(ctx, "where seq < ? order by seq desc limit ?", cmp.Or(before, math.MaxInt64), n)
+// The kinds of entries beside the notes.
+const (
+	KindPerson     = "person" // of any kind, that a person made
+	KindTransition = "transition"
+	KindStep       = "step"
+)
+
+// Kinds lists the kinds of entries.
+func Kinds() []string {
+	all := []string{KindPerson, KindTransition, KindStep}
+	for _, n := range remediate.Notes() {
+		all = append(all, string(n))
+	}
+	return all
+}
+
+// An EntryFilter selects entries; what is zero selects all.
+type EntryFilter struct {
+	Run    int64
+	Kind   string
+	Text   string // in who, why and about what, without regard to case
+	Before int64  // the number of the last one of the part before; 0: from the newest on
+}
+
+// An EntryPart is a part of the journal, the newest first. More says that there may be more, which the part after
+// Next begins with: entries that match may be far apart.
+type EntryPart struct {
+	Entries []remediate.Entry
+	More    bool
+	Next    int64
+}
+
+// atOnce is how many entries are read at once where they are compared one by one.
+const atOnce = 200
+
+// Find returns a part of the entries that a filter selects, n at most. It looks at a thousand entries at most, of
+// the run or of all, however many there are.
+func (j *Journal) Find(ctx context.Context, f EntryFilter, n int) (p EntryPart, err error) {
+	p.Next = cmp.Or(f.Before, math.MaxInt64)
+	some := atOnce
+	if f.Kind == "" && f.Text == "" {
+		some = n + 1
+	}
+	for read := 0; read < looked; read += some {
+		condition, args := beforeEntry, []any{p.Next, some}
+		if f.Run != 0 {
+			condition, args = beforeEntryOfRun, []any{f.Run, p.Next, some}
+		}
+		all, err := j.entries(ctx, "where "+condition, args...)
+		if err != nil {
+			return p, err
+		}
+		for _, e := range all {
+			if len(p.Entries) == n {
+				p.More = true
+				return p, nil
+			}
+			p.Next = e.Seq
+			if f.is(e) {
+				p.Entries = append(p.Entries, e)
+			}
+		}
+		if len(all) < some {
+			return p, nil
+		}
+	}
+	p.More = true
+	return p, nil
+}
+
+const (
+	beforeEntry      = "seq < ? order by seq desc limit ?"
+	beforeEntryOfRun = "run = ? and seq < ? order by seq desc limit ?"
+)
+
+func (f EntryFilter) is(e remediate.Entry) bool {
+	kind := false
+	switch f.Kind {
+	case "":
+		kind = true
+	case KindPerson:
+		kind = e.By != ""
+	case KindTransition:
+		kind = e.Note == "" && e.To != "" && e.Step == 0
+	case KindStep:
+		kind = e.Step > 0
+	default:
+		kind = string(e.Note) == f.Kind
+	}
+	text := strings.ToLower(strings.Join([]string{e.By, e.Why, e.About, e.Reason}, "\n"))
+	return kind && strings.Contains(text, strings.ToLower(f.Text))
 }
 
 // Oldest returns when the oldest entry was written; the zero time in an empty journal.

@@ -25,6 +25,8 @@ func TestIndexesServe(t *testing.T) {
 		index, query string
 		args         []any
 	}{
+		{"entries_run", beforeEntryOfRun, []any{1, 1, 1}},
+		{"PRIMARY KEY", beforeEntry, []any{1, 1}},
 		{"runs_due", isDue() + " order by due, id limit ?", []any{1, 1}},
 		{"runs_due", isLater() + " order by due, id", []any{1}},
 		{"runs_ended", "policy = ? and changed > ? and " + hasActed() +
@@ -47,7 +49,11 @@ func TestIndexesServe(t *testing.T) {
 		{"runs_target", listed("target") + " and id < ? order by id desc limit ?", []any{"t", 1, 1}},
 		{"runs_owned", "owner <> 0 and owner = ?", []any{1}},
 	} {
-		plan, err := s.Query(t.Context(), "explain query plan select request from runs where "+c.query, c.args...)
+		from := "request from runs"
+		if c.index == "entries_run" || c.index == "PRIMARY KEY" {
+			from = "seq, entry from entries"
+		}
+		plan, err := s.Query(t.Context(), "explain query plan select "+from+" where "+c.query, c.args...)
 		if err != nil {
 			t.Fatalf("%s: %v", c.query, err)
 		}
@@ -63,7 +69,9 @@ func TestIndexesServe(t *testing.T) {
 		if err := errors.Join(plan.Err(), plan.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(strings.Join(steps, "\n")+" ", "INDEX "+c.index+" ") {
+		said := strings.Join(steps, "\n") + " "
+		if !strings.Contains(said, "INDEX "+c.index+" ") && !strings.Contains(said, "INTEGER "+c.index+" ") ||
+			strings.Contains(said, "TEMP B-TREE") && strings.HasPrefix(from, "seq") {
 			t.Errorf("%s is not chosen for %s: %q", c.index, c.query, steps)
 		}
 	}

@@ -155,7 +155,8 @@ type state struct {
 func (a *archive) state(t *testing.T) (s state) {
 	t.Helper()
 	s = state{make(map[int64]remediate.Entry), make(map[int64]remediate.Run), make(map[int64]remediate.Incident)}
-	entries, err := a.journal.Log(t.Context(), 0, 1<<20)
+	part, err := a.journal.Find(t.Context(), journal.EntryFilter{}, 1<<20)
+	entries := part.Entries
 	if err != nil {
 		t.Fatal(err)
 	}

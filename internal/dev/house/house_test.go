@@ -381,7 +381,7 @@ func TestArchitectureShowsTheFloors(t *testing.T) {
 		t.Fatal(err)
 	}
 	plans, _, _ := strings.Cut(string(text), "\nNever:")
-	row := regexp.MustCompile(`(?m)^\| (roof|ground|\d) \| ([^|]*) \|$`)
+	row := regexp.MustCompile(`(?m)^\| (roof|ground|\d+) \| ([^|]*) \|$`)
 	code := regexp.MustCompile("`([^`]+)`")
 	for _, m := range row.FindAllStringSubmatch(plans, -1) {
 		heights := make(map[int]bool)

@@ -20,7 +20,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
-	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 )
 
 // openAccess makes what knows who may do what. The store is open: no other upkeep has data_dir.
@@ -133,7 +133,7 @@ func (a *App) prove(g *gin.Context) {
 		web.Refuse(g, http.StatusServiceUnavailable, "the admin token is too short; the log of upkeep says more")
 		return
 	}
-	g.JSON(http.StatusOK, console.Proof{Proof: access.Proof(token, challenge, at.String())})
+	g.JSON(http.StatusOK, portal.Proof{Proof: access.Proof(token, challenge, at.String())})
 }
 
 const (
@@ -159,6 +159,6 @@ func (a *App) entrance() *web.Entrance {
 }
 
 // LoginLink returns a link that lets a person on the terminal log in once, as the admin token.
-func (a *App) LoginLink() (console.LoginLink, error) {
+func (a *App) LoginLink() (portal.LoginLink, error) {
 	return a.console.LoginFor(access.Identity{Kind: access.ByToken, Name: config.AdminTokenName, Role: access.Admin})
 }

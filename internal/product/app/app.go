@@ -105,7 +105,8 @@ type App struct {
 	limits func() (map[string]float64, error)
 
 	known  atomic.Pointer[console.Names] // of the configuration in force
-	people atomic.Pointer[people]        // who is notified under it
+	loaded atomic.Pointer[console.Loaded]
+	people atomic.Pointer[people] // who is notified under it
 
 	queue sync.Mutex
 	next  *reload // that has not begun

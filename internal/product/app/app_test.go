@@ -28,6 +28,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -309,7 +310,7 @@ func TestGate(t *testing.T) {
 			t.Errorf("%s %s from another site's page: %d %s", method, path, code, text)
 		}
 	}
-	for _, path := range []string{"/-/healthy", "/-/ready", console.LoginPath} {
+	for _, path := range []string{"/-/healthy", "/-/ready", portal.LoginPath} {
 		if code, text := l.send(t, "GET", path, stranger, ""); code != 200 {
 			t.Errorf("GET %s: %d %s", path, code, text)
 		}

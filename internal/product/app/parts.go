@@ -26,6 +26,8 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
 	"github.com/ai-micro-service/upkeep/internal/product/look"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -324,17 +326,24 @@ func (a *App) openPages(context.Context) error {
 		quiet = a.delivery
 	}
 	a.console = console.New(console.Config{
+		Portal: portal.Portal{Guard: a.access, External: a.externalURL(), Version: a.options.Version,
+			Logger: a.component("console")},
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
-		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson,
-		Metrics: a.asker, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
-		Signer: a.signer, Quiet: quiet, Look: a.looker.Look,
+		OtherPerson: a.start.Approvals.OtherPerson, Metrics: a.asker, Names: a.names, Limits: limits,
+		Signer: a.signer, Quiet: quiet, Look: a.looker.Look, Loaded: a.inForce,
+		Rights: func(ctx context.Context) page.Rights {
+			return console.FindRights(ctx, a.inForce(), a.engine.Actions())
+		},
 	})
 	return nil
 }
 
 func (a *App) preparePages(d *draft) (change, error) {
-	known := names(d.config, d.made)
-	return change{use: func() { a.known.Store(known) }}, nil
+	known, loaded := names(d.config, d.made), console.Loaded{Config: d.config, Targets: d.made.set()}
+	return change{use: func() {
+		a.known.Store(known)
+		a.loaded.Store(&loaded)
+	}}, nil
 }
 
 // serve answers requests until ctx is done; those under way then may end.

@@ -118,6 +118,14 @@ func (a *App) names() console.Names {
 	return console.Names{}
 }
 
+// inForce is the configuration that was loaded last, with its targets.
+func (a *App) inForce() console.Loaded {
+	if l := a.loaded.Load(); l != nil {
+		return *l
+	}
+	return console.Loaded{Config: a.start}
+}
+
 // idle warns of pauses whose target, policy or action is no longer there: who set them
 // may believe that something is safe.
 func (a *App) idle() {

@@ -12,8 +12,8 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
-	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
@@ -38,7 +38,7 @@ func (a *App) routes() []web.Route {
 			say(g, http.StatusOK, "upkeep is healthy")
 		}),
 		health("/-/ready", "whether alerts can be taken", a.ready),
-		{Methods: []string{http.MethodGet}, Path: console.ProofPath, Open: true,
+		{Methods: []string{http.MethodGet}, Path: portal.ProofPath, Open: true,
 			Doc: "shows a command on the same machine that this upkeep knows the admin token", Handler: a.prove},
 	}
 	for _, s := range webhook.Sources() {

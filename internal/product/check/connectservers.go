@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -105,23 +104,23 @@ func (v visit) extensions(ctx context.Context, p *target.Postgres, databases []s
 func (v visit) postgresRights(ctx context.Context, p *target.Postgres, databases []string, major int, user string,
 	need rights.Need) {
 	for _, r := range need.Rights {
-		if r.Since > major || r.Until != 0 && r.Until < major {
+		if !rights.Holds(r, major) {
 			continue
 		}
-		if role := regexp.MustCompile(`^grant (pg_\w+) to :"role"$`).FindStringSubmatch(r.Grant); role != nil {
+		if role := rights.Membership(r); role != "" {
 			server, err := p.Server()
 			if err != nil {
 				return
 			}
 			var member bool
 			if err := server.QueryRow(ctx, "select pg_catalog.pg_has_role(current_user, $1, 'MEMBER')",
-				role[1]).Scan(&member); err == nil && !member {
-				v.warn(v.at, "%s: %s needs %s (%s); run: grant %s to %s", v.seen.What, by(need), role[1], r.For,
-					role[1], pgx.Identifier{user}.Sanitize())
+				role).Scan(&member); err == nil && !member {
+				v.warn(v.at, "%s: %s needs %s (%s); run: grant %s to %s", v.seen.What, by(need), role, r.For,
+					role, pgx.Identifier{user}.Sanitize())
 			}
 			continue
 		}
-		if condition := tableCondition(r); condition != "" {
+		if condition := rights.TableCondition(r); condition != "" {
 			v.tableRights(ctx, p, databases, need, r, condition)
 		}
 	}
@@ -132,26 +131,6 @@ func by(n rights.Need) string {
 		return "collecting"
 	}
 	return n.By
-}
-
-// tableCondition returns the SQL that is true of a table on which the role has a right,
-// or "" for a right that is about no table.
-func tableCondition(r remediate.Right) string {
-	if r.Grant == `grant :"owner" to :"role"` {
-		return "pg_catalog.pg_has_role(current_user, c.relowner, 'MEMBER')"
-	}
-	m := regexp.MustCompile(
-		`^grant ([a-z, ]+) on (?:table :"schema"\.:"table"|all tables in schema :"schema") to :"role"$`).
-		FindStringSubmatch(r.Grant)
-	if m == nil {
-		return ""
-	}
-	var all []string
-	for privilege := range strings.SplitSeq(m[1], ",") {
-		all = append(all, "pg_catalog.has_table_privilege(c.oid, "+"'"+strings.ToUpper(strings.TrimSpace(privilege))+
-			"')")
-	}
-	return strings.Join(all, " and ")
 }
 
 // tableRights says on how many tables a right is missing.
@@ -197,12 +176,8 @@ func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []
 }
 
 func (v visit) redis(ctx context.Context, r *target.Redis) {
-	options := *r.Client.Options()
-	options.PoolSize = 1
-	alone := goredis.NewClient(&options) // a transaction that could not be left is of no other command
-	defer func() { _ = alone.Close() }() // nothing was written
-	conn := alone.Conn()
-	defer func() { _ = conn.Close() }()
+	conn, done := rights.RedisConn(r)
+	defer done()
 	info, err := conn.Info(ctx, "server").Result()
 	if err != nil && !goredis.HasErrorPrefix(err, "NOPERM") {
 		v.unreachable(ctx, "url", err)
@@ -222,7 +197,7 @@ func (v visit) redis(ctx context.Context, r *target.Redis) {
 	var order []string
 	for _, need := range v.needs(rights.Redis) {
 		for _, right := range need.Rights {
-			if v.redisAllows(ctx, conn, right.Grant) {
+			if rights.RedisAllows(ctx, conn, right.Grant) {
 				continue
 			}
 			if lacks[right.Grant] == nil {
@@ -234,36 +209,4 @@ func (v visit) redis(ctx context.Context, r *target.Redis) {
 	for _, grant := range order {
 		v.warn(v.at, "%s: %s needs the right %s; run: ACL SETUSER … %s", v.seen.What, few(lacks[grant]), grant, grant)
 	}
-}
-
-// redisAllows reports whether the user may run a command. It is not run: it is put into
-// a transaction, at which the server looks at the rights, and the transaction is
-// discarded.
-func (v visit) redisAllows(ctx context.Context, conn *goredis.Conn, grant string) bool {
-	words := strings.Split(strings.TrimPrefix(grant, "+"), "|")
-	arguments := map[string][]any{
-		"slowlog|get": {1}, "client|setname": {"upkeep"}, "client|pause": {1, "write"}, "config|get": {"dir"},
-		"config|set": {"activedefrag", "no"}, "hello": {2},
-	}
-	var command []any
-	for _, w := range words {
-		command = append(command, w)
-	}
-	command = append(command, arguments[strings.Join(words, "|")]...)
-	denied := func(err error) bool { return goredis.HasErrorPrefix(err, "NOPERM") }
-	switch words[0] {
-	case "hello":
-		return true // the connection has been made
-	case "multi", "discard":
-		err := conn.Do(ctx, "multi").Err()
-		if err == nil {
-			err = conn.Do(ctx, "discard").Err()
-		}
-		return !denied(err)
-	}
-	if err := conn.Do(ctx, "multi").Err(); err != nil {
-		return true // not known; the right to multi is said by itself
-	}
-	defer func() { _ = conn.Do(ctx, "discard").Err() }() // the connection is closed after all
-	return !denied(conn.Do(ctx, command...).Err())
 }

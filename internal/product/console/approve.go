@@ -19,6 +19,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
@@ -98,7 +99,7 @@ func (c *Console) showQuestion(g *gin.Context) {
 }
 
 func (c *Console) takeAnswer(g *gin.Context) {
-	g.Request.Body = http.MaxBytesReader(g.Writer, g.Request.Body, maxForm)
+	g.Request.Body = http.MaxBytesReader(g.Writer, g.Request.Body, portal.MaxForm)
 	if err := g.Request.ParseForm(); err != nil {
 		c.show(g, nil, &verdict{http.StatusBadRequest, "bad", "Invalid answer",
 			"Nothing was changed. Open the link in the notification again."})
@@ -120,7 +121,7 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	switch {
 	case errors.Is(err, notify.ErrExpired):
 		return nil, &verdict{http.StatusGone, "busy", "This link has expired",
-			fmt.Sprintf("The approval of run %d was possible until %s.", id, moment(until))}
+			fmt.Sprintf("The approval of run %d was possible until %s.", id, portal.Moment(until))}
 	case err != nil && !errors.Is(err, notify.ErrForeign):
 		return nil, c.broken("approve: key not read", err)
 	case err != nil || plan == "":
@@ -153,7 +154,7 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 
 // say keeps a person's answer. The plan is compared once more in the transaction.
 func (c *Console) say(g *gin.Context, q *question) *verdict {
-	by := c.answerer(g).By(line(g.Request.PostForm.Get("name"), nameLimit))
+	by := c.answerer(g).By(portal.Line(g.Request.PostForm.Get("name"), portal.NameLimit))
 	r := g.Request
 	var err error
 	var done verdict
@@ -168,10 +169,10 @@ func (c *Console) say(g *gin.Context, q *question) *verdict {
 		}
 		done = verdict{http.StatusOK, "good", "Approved",
 			fmt.Sprintf("Run %d acts as soon as all guards pass, if its plan has not changed by then. The approval "+
-				"is valid until %s.", q.run.ID, moment(holds))}
+				"is valid until %s.", q.run.ID, portal.Moment(holds))}
 	case "reject":
 		err = c.Journal.Reject(r.Context(), q.run.ID, q.plan, by,
-			cmp.Or(line(r.PostForm.Get("why"), whyLimit), whyRefused))
+			cmp.Or(portal.Line(r.PostForm.Get("why"), whyLimit), whyRefused))
 		done = verdict{http.StatusOK, "good", "Rejected", fmt.Sprintf("Run %d is rejected. Nothing was changed.",
 			q.run.ID)}
 	default:
@@ -262,11 +263,11 @@ func (q *question) describe() Node {
 func (q *question) form() Node {
 	return Form(Method("post"), Action(approvePath), AutoComplete("off"),
 		P(Text("The answer is for this plan only: if the plan has changed by the time the run acts, it asks again. "+
-			"This page expires at "+moment(q.until)+".")),
+			"This page expires at "+portal.Moment(q.until)+".")),
 		Input(Type("hidden"), Name("token"), Value(q.token)),
 		// Enter in a field presses the first button: it is to press none.
 		Button(Type("submit"), Disabled(), Attr("hidden")),
-		Label(Text("Your name, for the journal"), Input(Name("name"), MaxLength(fmt.Sprint(nameLimit)))),
+		Label(Text("Your name, for the journal"), Input(Name("name"), MaxLength(fmt.Sprint(portal.NameLimit)))),
 		Label(Text("Reason, if you reject"), Input(Name("why"), MaxLength(fmt.Sprint(whyLimit)))),
 		Button(Type("submit"), Class("good"), Name("answer"), Value("approve"), Text("Approve")),
 		Button(Type("submit"), Class("bad"), Name("answer"), Value("reject"), Text("Reject")),

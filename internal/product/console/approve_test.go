@@ -18,8 +18,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
@@ -86,6 +88,7 @@ type fixture struct {
 	console *console.Console
 	engine  *engine.Engine
 	signer  *notify.Signer
+	scraper *scrape.Scraper // of openViews
 	page    *httptest.Server
 	log     bytes.Buffer // of the console
 
@@ -124,7 +127,7 @@ func openWith(t *testing.T, otherPerson bool, change ...func(*console.Config)) *
 	}
 	config := console.Config{
 		Inbox: i, Journal: c.journal, Engine: c.engine, OtherPerson: otherPerson,
-		Signer: c.signer, Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil)),
+		Signer: c.signer, Portal: portal.Portal{Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil))},
 	}
 	for _, f := range change {
 		f(&config)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -47,6 +48,10 @@ func stock(tb testing.TB, s *store.Store, runs, incidents int) {
 				"upkeep_bed_bloat_ratio went from 50 % to 10 %, limit 30 %", reason,
 				`{"steps":[{"do":"REINDEX INDEX CONCURRENTLY \"public\".\"an_index_of_a_table\""}],"facts":["it is bloated"]}`,
 				at, at, fmt.Sprint("server-", i%3)); err != nil {
+				return err
+			}
+			if _, err := tx.Exec("insert into entries (run, entry, hash) values (?, ?, '')", i, fmt.Sprintf(
+				`{"run":%d,"at":"2026-11-30T03:00:00Z","to":"resolved","why":"table_%d went from 50 %% to 10 %%"}`, i, i)); err != nil {
 				return err
 			}
 		}
@@ -89,7 +94,8 @@ type stocked struct {
 func views() map[string]string {
 	return map[string]string{"now": "/", "runs": "/runs", "all": "/runs?all=1", "state": "/runs?state=unresolved",
 		"target": "/runs?target=server-1&policy=bloat", "text": "/runs?q=table_17", "missing": "/runs?q=no+such+run",
-		"action": "/runs?action=bed%2Freindex&since=2020-01-01", "run": "/runs/50"}
+		"action": "/runs?action=bed%2Freindex&since=2020-01-01", "run": "/runs/50", "settings": "/settings", "reports": "/reports",
+		"journal": "/journal", "entries": "/journal?run=50", "nowhere": "/journal?q=no+such+text&kind=person"}
 }
 
 // view reads a page and returns its size on its way.
@@ -230,7 +236,8 @@ func openStore(tb testing.TB, runs, incidents int) (http.Handler, *journal.Journ
 	i := inbox.New(inbox.Config{Store: s, Wake: func() {}})
 	e := engine.New(engine.Config{Journal: j, Inbox: i, Guards: func() []remediate.Guard { return nil },
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-	return mount(console.Config{Inbox: i, Journal: j, Engine: e, Logger: slog.New(slog.DiscardHandler)}), j
+	return mount(console.Config{Inbox: i, Journal: j, Engine: e,
+		Portal: portal.Portal{Logger: slog.New(slog.DiscardHandler)}}), j
 }
 
 // processor is how long the process has used processors.

@@ -6,21 +6,17 @@ package console
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
-	"github.com/ai-micro-service/upkeep/internal/platform/access"
-	"github.com/ai-micro-service/upkeep/internal/platform/answer"
-	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/look"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
@@ -31,29 +27,28 @@ import (
 )
 
 // Prefix is where the JSON is served.
-const Prefix = "/api/upkeep/v1"
-
-const maxBody = 1 << 20
+const Prefix = portal.Prefix
 
 // Config is what a Console shows.
 type Config struct {
+	portal.Portal
+
 	Scraper   *scrape.Scraper
 	Inbox     *inbox.Inbox
 	Journal   *journal.Journal
 	Engine    *engine.Engine
 	Scheduler *schedule.Scheduler
 	Metrics   func() report.Prometheus // nil, or nil of it: no Prometheus is configured
-	Guard     *access.Guard            // of logins; nil: no logins
-	External  string                   // where people reach this upkeep
 	Names     func() Names             // what a pause can be about
 	Quiet     Quiet                    // says what is silenced; nil: no Alertmanager is asked
 	Signer    *notify.Signer           // of approval links; nil: no links
 	Limits    map[string]float64       // "action metric", or action → the limit of the rule that asks for it
-	Version   string
-	Logger    *slog.Logger
 
-	// Look finds what is wrong with the targets.
-	Look func(ctx context.Context) (look.Report, error)
+	Loaded func() Loaded // the configuration in force; nil: it is not known
+
+	// Look finds what is wrong with the targets, and Rights what may not be done on them.
+	Look   func(ctx context.Context) (look.Report, error)
+	Rights func(ctx context.Context) page.Rights
 
 	OtherPerson bool // who requested a run must not approve it
 }
@@ -63,10 +58,15 @@ type Console struct {
 	Config
 	feed    feed
 	pending kept
+	missing keptRights
+	listed  keptReports
 }
 
 // New returns a Console. It starts nothing.
-func New(c Config) *Console { return &Console{Config: c, feed: newFeed()} }
+func New(c Config) *Console {
+	return &Console{Config: c, feed: newFeed(), missing: keptRights{turn: make(chan struct{}, 1)},
+		listed: keptReports{turn: make(chan struct{}, 1)}}
+}
 
 // An Ask is what a person asks for.
 type Ask struct {
@@ -85,7 +85,7 @@ func (c *Console) plan(g *gin.Context) {
 		return
 	}
 	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(g, ask))
-	c.answer(g, http.StatusOK, p, err)
+	c.Answer(g, http.StatusOK, p, err)
 }
 
 func (c *Console) request(g *gin.Context) {
@@ -94,11 +94,11 @@ func (c *Console) request(g *gin.Context) {
 		return
 	}
 	if ask.Key == "" {
-		c.answer(g, 0, nil, badRequest("missing key: an idempotency key for retries"))
+		c.Answer(g, 0, nil, portal.BadRequest("missing key: an idempotency key for retries"))
 		return
 	}
 	run, err := c.Engine.Request(g.Request.Context(), c.wanted(g, ask))
-	c.answer(g, http.StatusAccepted, run, err)
+	c.Answer(g, http.StatusAccepted, run, err)
 }
 
 const (
@@ -111,9 +111,9 @@ const (
 // reason returns a reason as one line, or says that it is too long.
 func reason(text string) (string, error) {
 	if len(text) > 4*reasonLimit || len([]rune(text)) > reasonLimit {
-		return "", badRequest(fmt.Sprintf("the reason is longer than %d letters", reasonLimit))
+		return "", portal.BadRequest(fmt.Sprintf("the reason is longer than %d letters", reasonLimit))
 	}
-	return line(text, reasonLimit), nil
+	return portal.Line(text, reasonLimit), nil
 }
 
 // bounded refuses a request whose names and values are longer than any that a target has.
@@ -128,7 +128,7 @@ func (a Ask) bounded() error {
 		size += len(name)
 	}
 	if size > askLimit {
-		return badRequest(fmt.Sprintf("the names and values of the request are longer than %d bytes together",
+		return portal.BadRequest(fmt.Sprintf("the names and values of the request are longer than %d bytes together",
 			askLimit))
 	}
 	return nil
@@ -136,11 +136,11 @@ func (a Ask) bounded() error {
 
 // asked reads what a person asks for.
 func (c *Console) asked(g *gin.Context) (ask Ask, ok bool) {
-	if !c.read(g, &ask) {
+	if !c.Read(g, &ask) {
 		return ask, false
 	}
 	if err := ask.bounded(); err != nil {
-		c.answer(g, 0, nil, err)
+		c.Answer(g, 0, nil, err)
 		return ask, false
 	}
 	return ask, true
@@ -149,7 +149,7 @@ func (c *Console) asked(g *gin.Context) (ask Ask, ok bool) {
 func (c *Console) wanted(g *gin.Context, ask Ask) remediate.Request {
 	id, _ := web.Identity(g)
 	r := remediate.Request{Key: "person/" + id.String() + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject,
-		Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: by(g, ask.By),
+		Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: portal.By(g, ask.By),
 		Terms: remediate.Terms{Windows: ask.Windows}}
 	for _, name := range []string{ask.Action + " " + c.lowers(r), ask.Action} {
 		if limit, ok := c.Limits[name]; ok && r.Limit == nil {
@@ -207,74 +207,12 @@ func (c *Console) action(r remediate.Request) remediate.Action {
 func (c *Console) part(g *gin.Context, name string) (from int64, n int, ok bool) {
 	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
 	if err != nil || n < 1 || n > 1000 {
-		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		c.Answer(g, 0, nil, portal.BadRequest("limit: want a number from 1 to 1000"))
 		return 0, 0, false
 	}
 	if from, err = strconv.ParseInt(cmp.Or(g.Query(name), "0"), 10, 64); err != nil || from < 0 {
-		c.answer(g, 0, nil, badRequest(name+": want the number of the last one of the part before"))
+		c.Answer(g, 0, nil, portal.BadRequest(name+": want the number of the last one of the part before"))
 		return 0, 0, false
 	}
 	return from, n, true
-}
-
-// A statusError is an error that has its status.
-type statusError struct {
-	status int
-	text   string
-}
-
-func (e *statusError) Error() string { return e.text }
-
-func badRequest(text string) error { return &statusError{http.StatusBadRequest, text} }
-
-// read takes the body of a request, or answers what is wrong with it.
-func (c *Console) read(g *gin.Context, into any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(g.Writer, g.Request.Body, maxBody))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		c.answer(g, 0, nil, badRequest("body: "+err.Error()))
-		return false
-	}
-	return true
-}
-
-// answer writes a value, or what went wrong in its place.
-func (c *Console) answer(g *gin.Context, status int, value any, err error) {
-	if err == nil {
-		reply(g, status, value)
-		return
-	}
-	status, text := c.fault(g, err)
-	said := object{"error": text}
-	if refusal, refused := remediate.Refused(err); refused {
-		said["reason"] = refusal.Reason
-	}
-	reply(g, status, said)
-}
-
-// fault returns the status and the text of what went wrong, which is logged where it is a fault.
-func (c *Console) fault(g *gin.Context, err error) (status int, text string) {
-	if refusal, refused := remediate.Refused(err); refused {
-		return http.StatusUnprocessableEntity, refusal.Detail
-	}
-	if known, ok := errors.AsType[*statusError](err); ok {
-		return known.status, known.text
-	}
-	switch {
-	case errors.Is(err, journal.ErrNoRun):
-		return http.StatusNotFound, err.Error()
-	case store.Away(err):
-		c.Logger.Warn("request needs the store", "path", g.Request.URL.Path, "err", err)
-		return http.StatusServiceUnavailable, "the store is unavailable at the moment, retry: " + err.Error()
-	}
-	c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
-	return http.StatusInternalServerError, err.Error()
-}
-
-type object map[string]any
-
-func reply(g *gin.Context, status int, value any) {
-	g.Header("Content-Type", "application/json; charset=utf-8")
-	g.Status(status)
-	_ = answer.Line(g.Writer, value) // who hung up needs no answer
 }

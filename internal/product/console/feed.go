@@ -62,3 +62,16 @@ func (k *kept) get(read func() pending) pending {
 	}
 	return k.last
 }
+
+// keptReports are the periods that were listed last.
+type keptReports struct {
+	turn chan struct{} // held by who reads
+	at   time.Time
+	last page.Reports
+}
+
+// keptRights are what was found last.
+type keptRights struct {
+	turn chan struct{} // held by who asks
+	last page.Rights
+}

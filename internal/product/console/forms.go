@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
@@ -19,13 +20,13 @@ import (
 // filled reads a form of a page: who sends it, and the reason that every change needs.
 func (c *Console) filled(g *gin.Context) (form url.Values, a Answer, ok bool) {
 	if err := g.Request.ParseForm(); err != nil {
-		c.fail(g, badRequest("the form could not be read: "+err.Error()), "/")
+		c.Fail(g, portal.BadRequest("the form could not be read: "+err.Error()), "/")
 		return nil, a, false
 	}
 	form = g.Request.PostForm
-	a = Answer{By: by(g, ""), Why: line(form.Get("why"), page.ReasonLimit), Plan: form.Get("plan")}
+	a = Answer{By: portal.By(g, ""), Why: portal.Line(form.Get("why"), page.ReasonLimit), Plan: form.Get("plan")}
 	if a.Why == "" {
-		c.fail(g, badRequest("Give a reason: it is recorded in the journal."), local(g.Request.Referer()))
+		c.Fail(g, portal.BadRequest("Give a reason: it is recorded in the journal."), portal.Local(g.Request.Referer()))
 		return form, a, false
 	}
 	return form, a, true
@@ -35,7 +36,7 @@ func (c *Console) filled(g *gin.Context) (form url.Values, a Answer, ok bool) {
 func (c *Console) onRun(g *gin.Context, act func(ctx context.Context, id int64, form url.Values, a Answer) error) {
 	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.fail(g, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))), page.RunsPath)
+		c.Fail(g, portal.BadRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))), page.RunsPath)
 		return
 	}
 	form, a, ok := c.filled(g)
@@ -44,13 +45,13 @@ func (c *Console) onRun(g *gin.Context, act func(ctx context.Context, id int64, 
 	}
 	own := page.RunPath + strconv.FormatInt(id, 10)
 	if err := act(g.Request.Context(), id, form, a); err != nil {
-		c.fail(g, stale(err), own)
+		c.Fail(g, stale(err), own)
 		return
 	}
 	c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
 	c.Engine.Wake()
 	if next := form.Get("next"); next != "" {
-		own = local(next)
+		own = portal.Local(next)
 	}
 	g.Redirect(http.StatusSeeOther, own)
 }
@@ -60,13 +61,13 @@ func (c *Console) formAnswer(g *gin.Context) {
 		switch form.Get("answer") {
 		case "approve":
 			if a.Plan == "" {
-				return badRequest("the form does not say which plan was seen")
+				return portal.BadRequest("the form does not say which plan was seen")
 			}
 			return c.approved(ctx, id, a)
 		case "reject":
 			return c.Journal.Reject(ctx, id, a.Plan, a.By, a.Why)
 		}
-		return badRequest("press one of the buttons: nothing was answered")
+		return portal.BadRequest("press one of the buttons: nothing was answered")
 	})
 }
 
@@ -98,7 +99,7 @@ func (c *Console) formPause(g *gin.Context) {
 	if hours := form.Get("hours"); hours != "" {
 		n, err := strconv.ParseFloat(hours, 64)
 		if err != nil || !(n > 0 && n <= 24*366) {
-			c.fail(g, badRequest(fmt.Sprintf("hours %q: want a number", hours)), "/")
+			c.Fail(g, portal.BadRequest(fmt.Sprintf("hours %q: want a number", hours)), "/")
 			return
 		}
 		p.Until = time.Now().Add(time.Duration(n * float64(time.Hour)))
@@ -108,11 +109,11 @@ func (c *Console) formPause(g *gin.Context) {
 		err = c.check(p.Scope)
 	}
 	if err != nil {
-		c.fail(g, badRequest(err.Error()), "/")
+		c.Fail(g, portal.BadRequest(err.Error()), "/")
 		return
 	}
 	if err := c.Journal.SetPause(g.Request.Context(), p); err != nil {
-		c.fail(g, err, "/")
+		c.Fail(g, err, "/")
 		return
 	}
 	c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
@@ -130,7 +131,7 @@ func (c *Console) formResume(g *gin.Context) {
 		err = c.unpaused(g.Request.Context(), scope)
 	}
 	if err != nil {
-		c.fail(g, err, "/")
+		c.Fail(g, err, "/")
 		return
 	}
 	c.Logger.Info("resumed", "scope", scope)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
 // send sends a form with a token, and follows no redirect.
@@ -35,11 +36,11 @@ func (c *fixture) send(t *testing.T, token, path string, fields ...string) (stat
 // notes returns who wrote a note into the journal, and why.
 func (c *fixture) noted(t *testing.T, note remediate.Note) string {
 	t.Helper()
-	all, err := c.journal.Log(t.Context(), 0, 100)
+	all, err := c.journal.Find(t.Context(), journal.EntryFilter{}, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range all {
+	for _, e := range all.Entries {
 		if e.Note == note {
 			return e.By + ": " + e.Why
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
@@ -24,19 +25,7 @@ func (c *Console) incidents(g *gin.Context) {
 		return
 	}
 	all, err := c.Inbox.Incidents(g.Request.Context(), after, n)
-	c.answer(g, http.StatusOK, all, err)
-}
-
-func (c *Console) log(g *gin.Context) {
-	before, n, ok := c.part(g, "before")
-	if !ok {
-		return
-	}
-	all, err := c.Journal.Log(g.Request.Context(), before, n)
-	if all == nil {
-		all = []remediate.Entry{} // a list in JSON too
-	}
-	c.answer(g, http.StatusOK, all, err)
+	c.Answer(g, http.StatusOK, all, err)
 }
 
 func (c *Console) deadLetters(g *gin.Context) {
@@ -48,18 +37,18 @@ func (c *Console) deadLetters(g *gin.Context) {
 	if all == nil {
 		all = []remediate.DeadLetter{} // a list in JSON too
 	}
-	c.answer(g, http.StatusOK, all, err)
+	c.Answer(g, http.StatusOK, all, err)
 }
 
 func (c *Console) deadLetter(g *gin.Context) {
 	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("dead letter %q: want a number", g.Param("id"))))
+		c.Answer(g, 0, nil, portal.BadRequest(fmt.Sprintf("dead letter %q: want a number", g.Param("id"))))
 		return
 	}
 	l, err := c.Inbox.DeadLetter(g.Request.Context(), id)
 	if errors.Is(err, inbox.ErrNoDeadLetter) {
-		err = &statusError{http.StatusNotFound, err.Error()}
+		err = portal.ErrorWith(http.StatusNotFound, err.Error())
 	}
-	c.answer(g, http.StatusOK, l, err)
+	c.Answer(g, http.StatusOK, l, err)
 }

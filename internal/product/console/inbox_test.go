@@ -10,6 +10,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
@@ -21,7 +22,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	defer s.Close()
 	i := inbox.New(inbox.Config{Store: s})
-	r := mount(console.Config{Inbox: i, Logger: slog.New(slog.DiscardHandler)})
+	r := mount(console.Config{Inbox: i, Portal: portal.Portal{Logger: slog.New(slog.DiscardHandler)}})
 	ask := func(path, token string) *httptest.ResponseRecorder {
 		q := httptest.NewRequest(http.MethodGet, console.Prefix+path, nil)
 		q.Host = "localhost"

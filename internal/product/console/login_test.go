@@ -13,6 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 )
 
 // oneUser is ann with the password right. With a fault nothing can be looked up.
@@ -41,7 +42,7 @@ func TestFaultsOnTheLoginPage(t *testing.T) {
 	guard := access.New(access.Config{Users: &users, Roles: map[string]access.Role{"ann": access.View}, Logger: logger,
 		Tokens: []access.Token{{Name: "ci", Role: access.View, Read: func() (string, error) { return "", errors.New(inner) }}},
 		Key:    func() ([]byte, error) { return []byte("a key of sessions"), key }})
-	k := console.New(console.Config{Guard: guard, Logger: logger})
+	k := console.New(console.Config{Portal: portal.Portal{Guard: guard, Logger: logger}})
 	r := web.New(logger)
 	(&web.Entrance{Guard: guard, Login: k.AskLogin, Logger: logger}).Mount(r, k.Routes())
 	ask := func(method, path string, form url.Values, headers ...string) (int, string) {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -16,6 +18,12 @@ type Names struct {
 	Targets, Policies, Actions, Schedules []string
 
 	Kinds map[string][]string // of each target
+}
+
+// Loaded is the configuration in force, with the targets that it names.
+type Loaded struct {
+	Config  *config.Config
+	Targets target.Set
 }
 
 // An ActionLine is what an action is, and who takes it.

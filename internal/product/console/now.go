@@ -16,6 +16,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
@@ -39,23 +40,23 @@ const (
 func (c *Console) nowPage(g *gin.Context) {
 	after, err := place(g.Query("after"))
 	if err != nil {
-		c.fail(g, badRequest(err.Error()), "/")
+		c.Fail(g, portal.BadRequest(err.Error()), "/")
 		return
 	}
 	events := c.heardFrom(g.Request.Context())
 	n, err := c.present(g.Request.Context(), after)
 	if err != nil {
-		c.fail(g, fmt.Errorf("the store cannot be read: %w", err), "/")
+		c.Fail(g, fmt.Errorf("the store cannot be read: %w", err), "/")
 		return
 	}
-	n.May = may(g)
+	n.May = portal.May(g)
 	n.Scopes = c.scopes()
-	f := c.frame(g, n.Title(), "/")
+	f := c.Frame(g, n.Title(), "/")
 	f.Events = events
 	if !n.May.Operate { // who has a form to fill in loses nothing
 		f.Again = pageAgain
 	}
-	c.write(g, http.StatusOK, f, n.Nodes()...)
+	c.Write(g, http.StatusOK, f, n.Nodes()...)
 }
 
 // scopes are what can be paused.
@@ -140,7 +141,7 @@ func (c *Console) firing(ctx context.Context, n *page.Now, after inbox.Place) er
 	}
 	outlooks := c.Engine.Outlooks(ctx, all, histories)
 	for i, e := range all {
-		n.Firing = append(n.Firing, page.Firing{Incident: e, Runbook: runbookOf(e), Quiet: quiet[e.ID],
+		n.Firing = append(n.Firing, page.Firing{Incident: e, Runbook: portal.RunbookOf(e), Quiet: quiet[e.ID],
 			Does: care(e, outlooks[i], histories[e.ID])})
 	}
 	if len(all) == firingShown {
@@ -169,7 +170,7 @@ func care(e remediate.Incident, o engine.Outlook, history []remediate.Run) page.
 	case o.Policy == "":
 		k.Text = "left to people: " + cmp.Or(reasonOf(e), o.Why)
 	case !o.Wait.IsZero():
-		k.Class, k.Text = "busy", "waits until "+moment(o.Wait)+": "+o.Why
+		k.Class, k.Text = "busy", "waits until "+portal.Moment(o.Wait)+": "+o.Why
 	case o.Page:
 		k.Class, k.Text = "bad", "left to people: "+o.Why
 	case k.Run != nil && k.Run.State == remediate.Resolved:
@@ -287,6 +288,15 @@ func targets(all []scrape.Status, rated []inbox.Rated) []page.TargetState {
 		}
 		if s.At.After(t.Last) {
 			t.Last = s.At
+		}
+	}
+	for _, s := range all {
+		t := byName[s.Server]
+		switch {
+		case t.Down != "" && s.Down == "" || t.Down == "" && len(t.Failing) > 0 && s.Err == "" || s.Since.IsZero():
+		case t.Since.IsZero(), t.Down == "" && len(t.Failing) == 0 && s.Since.After(t.Since), // since all are well
+			(t.Down != "" || len(t.Failing) > 0) && s.Since.Before(t.Since): // since the first is not
+			t.Since = s.Since
 		}
 	}
 	for _, r := range rated {

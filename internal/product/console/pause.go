@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
@@ -43,18 +44,18 @@ func (c *Console) paused(ctx context.Context) ([]PauseLine, error) {
 
 func (c *Console) pauses(g *gin.Context) {
 	all, err := c.paused(g.Request.Context())
-	c.answer(g, http.StatusOK, all, err)
+	c.Answer(g, http.StatusOK, all, err)
 }
 
 func (c *Console) pause(g *gin.Context) {
 	var p remediate.Pause
-	if !c.read(g, &p) {
+	if !c.Read(g, &p) {
 		return
 	}
-	p.By = by(g, p.By)
+	p.By = portal.By(g, p.By)
 	var err error
 	if p.Reason, err = reason(p.Reason); err != nil {
-		c.answer(g, 0, nil, err)
+		c.Answer(g, 0, nil, err)
 		return
 	}
 	if err = journal.CheckPause(p); err == nil {
@@ -62,9 +63,9 @@ func (c *Console) pause(g *gin.Context) {
 	}
 	switch {
 	case err != nil:
-		err = badRequest(err.Error())
+		err = portal.BadRequest(err.Error())
 	case !p.Until.IsZero() && p.Until.Before(time.Now()):
-		err = badRequest("until is over already")
+		err = portal.BadRequest("until is over already")
 	default:
 		if err = c.Journal.SetPause(g.Request.Context(), p); err == nil {
 			p, err = c.kept(g.Request.Context(), p)
@@ -73,7 +74,7 @@ func (c *Console) pause(g *gin.Context) {
 	if err == nil {
 		c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
 	}
-	c.answer(g, http.StatusOK, p, err)
+	c.Answer(g, http.StatusOK, p, err)
 }
 
 // kept returns a pause as the journal has it: since when.
@@ -89,7 +90,7 @@ func (c *Console) kept(ctx context.Context, p remediate.Pause) (remediate.Pause,
 
 func (c *Console) resume(g *gin.Context) {
 	scope := g.Query("scope")
-	was, err := c.Journal.EndPause(g.Request.Context(), scope, by(g, g.Query("by")), g.Query("why"))
+	was, err := c.Journal.EndPause(g.Request.Context(), scope, portal.By(g, g.Query("by")), g.Query("why"))
 	if err == nil && !was {
 		err = c.unpaused(g.Request.Context(), scope)
 	}
@@ -97,7 +98,7 @@ func (c *Console) resume(g *gin.Context) {
 		c.Logger.Info("resumed", "scope", scope)
 		c.Engine.Wake()
 	}
-	c.answer(g, http.StatusOK, object{"scope": scope}, err)
+	c.Answer(g, http.StatusOK, portal.Values{"scope": scope}, err)
 }
 
 // unpaused says that a scope is not paused, and what is.
@@ -114,5 +115,5 @@ func (c *Console) unpaused(ctx context.Context, scope string) error {
 	if len(scopes) > 0 {
 		what = "paused: " + strings.Join(scopes, ", ")
 	}
-	return &statusError{http.StatusNotFound, fmt.Sprintf("%q is not paused; %s", scope, what)}
+	return portal.ErrorWith(http.StatusNotFound, fmt.Sprintf("%q is not paused; %s", scope, what))
 }

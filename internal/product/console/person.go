@@ -3,7 +3,6 @@ package console
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,13 +12,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
-	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
-
-// auditTime is enough for a journal of some years.
-const auditTime = 15 * time.Minute
 
 // An Answer is what a person says to a run or a policy.
 type Answer struct {
@@ -41,14 +37,14 @@ func (c *Console) answered(g *gin.Context, needsWhy bool, say func(ctx context.C
 		c.Engine.Wake()
 		run, err = c.Journal.Get(g.Request.Context(), id)
 	}
-	c.answer(g, http.StatusOK, run, stale(err))
+	c.Answer(g, http.StatusOK, run, stale(err))
 }
 
 // saidTo reads the number of a run and what a person says to it. Where it returns false, the request is answered.
 func (c *Console) saidTo(g *gin.Context, needsWhy bool) (run int64, a Answer, ok bool) {
 	run, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		c.Answer(g, 0, nil, portal.BadRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
 		return 0, a, false
 	}
 	a, ok = c.said(g, needsWhy)
@@ -56,17 +52,17 @@ func (c *Console) saidTo(g *gin.Context, needsWhy bool) (run int64, a Answer, ok
 }
 
 func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
-	if !c.read(g, &a) {
+	if !c.Read(g, &a) {
 		return a, false
 	}
-	a.By = by(g, a.By)
+	a.By = portal.By(g, a.By)
 	var err error
 	if a.Why, err = reason(a.Why); err != nil {
-		c.answer(g, 0, nil, err)
+		c.Answer(g, 0, nil, err)
 		return a, false
 	}
 	if needsWhy && a.Why == "" {
-		c.answer(g, 0, nil, badRequest("missing --why: give a reason; it is recorded in the journal"))
+		c.Answer(g, 0, nil, portal.BadRequest("missing --why: give a reason; it is recorded in the journal"))
 		return a, false
 	}
 	return a, true
@@ -75,7 +71,7 @@ func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
 // stale gives an answer that comes too late its status.
 func stale(err error) error {
 	if s, ok := errors.AsType[*journal.StaleError](err); ok {
-		return &statusError{http.StatusConflict, s.Text}
+		return portal.ErrorWith(http.StatusConflict, s.Text)
 	}
 	return err
 }
@@ -105,8 +101,8 @@ func (c *Console) approved(ctx context.Context, id int64, a Answer) error {
 // is set.
 func (c *Console) otherPerson(run remediate.Run, by string) error {
 	if c.OtherPerson && access.Authenticated(run.Request.By) == access.Authenticated(by) {
-		return &statusError{http.StatusForbidden, fmt.Sprintf("run %d was requested by %s, who must not approve it "+
-			"(approvals.other_person): another person has to", run.ID, access.Authenticated(by))}
+		return portal.ErrorWith(http.StatusForbidden, fmt.Sprintf("run %d was requested by %s, who must not approve "+
+			"it (approvals.other_person): another person has to", run.ID, access.Authenticated(by)))
 	}
 	return nil
 }
@@ -146,13 +142,13 @@ func (c *Console) cancel(g *gin.Context) {
 		return
 	}
 	if err := c.Journal.Cancel(g.Request.Context(), id, a.By, a.Why); err != nil {
-		c.answer(g, 0, nil, stale(err))
+		c.Answer(g, 0, nil, stale(err))
 		return
 	}
 	c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
 	c.Engine.Wake()
 	s, err := c.stopped(g.Request.Context(), id)
-	c.answer(g, http.StatusOK, s, err)
+	c.Answer(g, http.StatusOK, s, err)
 }
 
 // stopped waits a moment for the end of a run.
@@ -185,7 +181,7 @@ func (c *Console) retry(g *gin.Context) {
 	if err == nil {
 		c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
 	}
-	c.answer(g, http.StatusAccepted, run, stale(err))
+	c.Answer(g, http.StatusAccepted, run, stale(err))
 }
 
 // retried makes the run, unless the one before is not to be run once more by who asks.
@@ -195,11 +191,12 @@ func (c *Console) retried(g *gin.Context, id int64, a Answer) (made remediate.Ru
 		return made, err
 	}
 	if run.State == remediate.Observed {
-		return made, &statusError{http.StatusConflict, "an observed run is not run once more: its policy only observes"}
+		return made, portal.ErrorWith(http.StatusConflict,
+			"an observed run is not run once more: its policy only observes")
 	}
-	if run.Request.Mode == remediate.Ask && !may(g).Approve { // a rejection is not for others to undo
-		return made, &statusError{http.StatusForbidden, fmt.Sprintf("run %d needed approval: to run it once more "+
-			"needs the role approve", id)}
+	if run.Request.Mode == remediate.Ask && !portal.May(g).Approve { // a rejection is not for others to undo
+		return made, portal.ErrorWith(http.StatusForbidden, fmt.Sprintf("run %d needed approval: to run it once more "+
+			"needs the role approve", id))
 	}
 	return c.Engine.Retry(g.Request.Context(), run, a.By, a.Why)
 }
@@ -241,7 +238,7 @@ func (c *Console) policies(g *gin.Context) {
 		}
 		lines = append(lines, l)
 	}
-	c.answer(g, http.StatusOK, lines, err)
+	c.Answer(g, http.StatusOK, lines, err)
 }
 
 func (c *Console) promote(g *gin.Context) { c.reset(g, c.Journal.Promote) }
@@ -256,7 +253,7 @@ func (c *Console) reset(g *gin.Context, say func(ctx context.Context, policy, by
 		return
 	}
 	name := g.Param("name")
-	var err error = &statusError{http.StatusNotFound, fmt.Sprintf("there is no policy %q", name)}
+	err := portal.ErrorWith(http.StatusNotFound, fmt.Sprintf("there is no policy %q", name))
 	for _, known := range c.Engine.Policies() {
 		if known == name {
 			err = say(g.Request.Context(), name, a.By, a.Why)
@@ -265,70 +262,5 @@ func (c *Console) reset(g *gin.Context, say func(ctx context.Context, policy, by
 	if err == nil {
 		c.Engine.Wake()
 	}
-	c.answer(g, http.StatusOK, object{"policy": name}, err)
-}
-
-// A Check is what reading the whole journal has shown.
-type Check struct {
-	Entries int64 `json:"entries"`           // that are what was written
-	Deleted int64 `json:"deleted,omitempty"` // that retention has deleted
-
-	Checkpoint *journal.Checkpoint `json:"checkpoint,omitempty"` // the newest that replaces them
-
-	Cases int64    `json:"cases,omitempty"` // that were decided again
-	Wrong []string `json:"wrong,omitempty"` // what is not as it was written or decided
-}
-
-func (c *Console) verify(g *gin.Context) {
-	k, err := Verify(g.Request.Context(), c.Journal)
-	c.answer(g, http.StatusOK, k, err)
-}
-
-// Verify reads a whole journal and says what is wrong with it.
-func Verify(ctx context.Context, j *journal.Journal) (Check, error) {
-	v, err := j.Verify(ctx)
-	k := Check{Entries: v.Entries, Deleted: v.Deleted, Checkpoint: v.Checkpoint}
-	if err != nil && ctx.Err() == nil {
-		k.Wrong = append(k.Wrong, err.Error())
-		err = nil
-	}
-	return k, err
-}
-
-func (c *Console) replay(g *gin.Context) {
-	k, err := Replay(g.Request.Context(), c.Journal)
-	c.answer(g, http.StatusOK, k, err)
-}
-
-// maxWrong is how many differences are listed: one is bad enough.
-const maxWrong = 20
-
-// Replay decides every recorded case of a journal again and lists where it comes
-// to another decision.
-func Replay(ctx context.Context, j *journal.Journal) (k Check, err error) {
-	kept, err := j.Books(ctx)
-	if err != nil {
-		return k, err
-	}
-	books := make(map[string]policy.Book, len(kept))
-	for hash, text := range kept {
-		var b policy.Book
-		if err := json.Unmarshal(text, &b); err != nil {
-			return k, fmt.Errorf("policies %s: %w", hash, err)
-		}
-		books[hash] = b
-	}
-	err = j.Cases(ctx, func(seq int64, decided json.RawMessage) error {
-		k.Cases++
-		var record policy.Record
-		err := json.Unmarshal(decided, &record)
-		if err == nil {
-			err = policy.Replay(books, record)
-		}
-		if err != nil && len(k.Wrong) < maxWrong {
-			k.Wrong = append(k.Wrong, fmt.Sprintf("entry %d: %v", seq, err))
-		}
-		return nil
-	})
-	return k, err
+	c.Answer(g, http.StatusOK, portal.Values{"policy": name}, err)
 }

@@ -3,40 +3,42 @@ package console
 import (
 	"net/http"
 	"slices"
-	"strings"
 
-	"github.com/ai-micro-service/upkeep/docs"
-	"github.com/ai-micro-service/upkeep/docs/runbooks"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 )
 
-// Routes returns what the console serves.
+// Routes returns what the console serves, and puts its pages into the navigation.
 func (c *Console) Routes() []web.Route {
 	all := []web.Route{
-		html("/", access.View, "what fires, what is done about it, what to decide; after", c.nowPage),
-		patient(html(page.LookPath, access.View, "what is wrong with the targets, the worst first; server, harm",
-			c.lookPage)),
-		form(page.PlanPath, access.Operate, "what an action would do that mends a finding", c.formPlan),
-		html(page.RunsPath, access.View, "runs: state, action, policy, target, since, until, q, all, before",
+		portal.PageAt("/", access.View, "what fires, what is done about it, what to decide; after", c.nowPage),
+		portal.Patient(portal.PageAt(page.LookPath, access.View,
+			"what is wrong with the targets, the worst first; server, harm", c.lookPage)),
+		portal.FormAt(page.PlanPath, access.Operate, "what an action would do that mends a finding", c.formPlan),
+		portal.PageAt(page.RunsPath, access.View, "runs: state, action, policy, target, since, until, q, all, before",
 			c.runsPage),
-		html(page.RunPath+":id", access.View, "one run: plan, progress, effect, guards, journal", c.runPage),
-		stream(EventsPath, access.View, "says when something has happened, as server-sent events", c.events),
-		form(page.RunPath+":id/answer", access.Approve, "approve or reject the plan of a run", c.formAnswer),
-		form(page.RunPath+":id/cancel", access.Operate, "cancel a run", c.formCancel),
-		form(page.RunPath+":id/retry", access.Operate, "run once more what has ended", c.formRetry),
-		form("/pause", access.Operate, "pause", c.formPause),
-		form("/resume", access.Operate, "end a pause", c.formResume),
-		html(strings.TrimSuffix(runbooks.Path, "/"), access.View, "the list of runbooks", c.runbookList),
-		html(runbooks.Path+":name", access.View, "one runbook", c.runbook),
-		html(strings.TrimSuffix(docs.Path, "/"), access.View, "the list of the pages of the manual", c.docList),
-		html(docs.Path+":name", access.View, "one of them", c.doc),
-		bounded(html(ReportPath+":name", access.View, "the review of a month or a quarter, like 2026-10 or 2026-Q3",
-			c.reportPage)),
+		portal.PageAt(page.RunPath+":id", access.View, "one run: plan, progress, effect, guards, journal", c.runPage),
+		portal.StreamAt(EventsPath, access.View, "says when something has happened, as server-sent events",
+			c.events),
+		portal.FormAt(page.RunPath+":id/answer", access.Approve, "approve or reject the plan of a run", c.formAnswer),
+		portal.FormAt(page.RunPath+":id/cancel", access.Operate, "cancel a run", c.formCancel),
+		portal.FormAt(page.RunPath+":id/retry", access.Operate, "run once more what has ended", c.formRetry),
+		portal.FormAt("/pause", access.Operate, "pause", c.formPause),
+		portal.FormAt("/resume", access.Operate, "end a pause", c.formResume),
+		portal.PageAt(page.ReportsPath, access.View, "the months and quarters of which there is a report", c.reportsPage),
+		portal.PageAt(page.JournalPath, access.View, "the journal: kind, run, q, before", c.journalPage),
+		portal.PageAt(page.SettingsPath, access.View, "targets, collectors, the configuration as loaded; server",
+			c.settingsPage),
+		portal.Patient(portal.PageAt(page.RightsPath, access.View,
+			"rights that are missing on the targets, with the SQL that grants them", c.rightsPage)),
+		portal.Bounded(portal.PageAt(ReportPath+":name", access.View,
+			"the review of a month or a quarter, like 2026-10 or 2026-Q3", c.reportPage)),
 
 		web.Get(Prefix+"/status", access.View, "what fires, waits and is paused; the collectors", c.status),
-		patient(web.Get(Prefix+"/look", access.View, "what is wrong with the targets, the worst first", c.lookJSON)),
+		portal.Patient(web.Get(Prefix+"/look", access.View, "what is wrong with the targets, the worst first",
+			c.lookJSON)),
 		web.Get(Prefix+"/incidents", access.View, "open incidents, the oldest first; limit, after", c.incidents),
 		web.Get(Prefix+"/runs", access.View, "runs, the newest first; limit, state, action, policy, target, "+
 			"since, until, q, all=0, before", c.runs),
@@ -44,32 +46,33 @@ func (c *Console) Routes() []web.Route {
 		web.Get(Prefix+"/pauses", access.View, "the pauses", c.pauses),
 		web.Get(Prefix+"/schedules", access.View, "the next and last occurrences", c.schedules),
 		web.Get(Prefix+"/forecast", access.View, "growth and time to the limit of what fills up", c.forecast),
-		bounded(web.Get(Prefix+"/report", access.View, "the review of a month or a quarter: month, or quarter",
+		portal.Bounded(web.Get(Prefix+"/report", access.View, "the review of a month or a quarter: month, or quarter",
 			c.reportJSON)),
 		web.Get(Prefix+"/policies", access.View, "the policies with their state and results", c.policies),
 		web.Get(Prefix+"/actions", access.View, "the actions with labels, parameters and effects", c.actions),
 		web.Get(Prefix+"/targets", access.View, "the targets with their state", c.targets),
-		web.Get(Prefix+"/journal", access.View, "the last entries of the journal; limit, before", c.log),
+		web.Get(Prefix+"/journal", access.View, "the last entries of the journal; limit, kind, run, q, before", c.log),
 		web.Get(Prefix+"/dead_letters", access.Operate, "deliveries that could not be parsed; limit, before",
 			c.deadLetters),
 		web.Get(Prefix+"/dead_letters/:id", access.Operate, "one of them with its body, which may have secrets in it",
 			c.deadLetter),
 
-		request("/plans", access.Operate, "what an action would do now", c.plan),
-		request("/runs", access.Operate, "run an action", c.request),
-		request("/pauses", access.Operate, "pause", c.pause),
-		request("/runs/:id/cancel", access.Operate, "cancel a run", c.cancel),
-		request("/runs/:id/retry", access.Operate, "run once more what has ended", c.retry),
-		request("/runs/:id/approve", access.Approve, "approve the plan of a run", c.approve),
-		request("/runs/:id/reject", access.Approve, "reject the plan of a run", c.reject),
-		request("/policies/:name/promote", access.Approve, "promote a policy that was demoted", c.promote),
-		request("/policies/:name/close", access.Approve, "close the breaker of a policy", c.closeBreaker),
+		portal.RequestAt("/plans", access.Operate, "what an action would do now", c.plan),
+		portal.RequestAt("/runs", access.Operate, "run an action", c.request),
+		portal.RequestAt("/pauses", access.Operate, "pause", c.pause),
+		portal.RequestAt("/runs/:id/cancel", access.Operate, "cancel a run", c.cancel),
+		portal.RequestAt("/runs/:id/retry", access.Operate, "run once more what has ended", c.retry),
+		portal.RequestAt("/runs/:id/approve", access.Approve, "approve the plan of a run", c.approve),
+		portal.RequestAt("/runs/:id/reject", access.Approve, "reject the plan of a run", c.reject),
+		portal.RequestAt("/policies/:name/promote", access.Approve, "promote a policy that was demoted", c.promote),
+		portal.RequestAt("/policies/:name/close", access.Approve, "close the breaker of a policy", c.closeBreaker),
 		{Methods: []string{http.MethodDelete}, Path: Prefix + "/pauses", Roles: []access.Role{access.Operate},
 			Pool: web.Changes(), Doc: "end a pause", Handler: c.resume},
 	}
 	for _, audit := range []web.Route{
 		web.Get(Prefix+"/journal/verify", access.Operate, "read the journal and compare its hashes", c.verify),
 		web.Get(Prefix+"/journal/replay", access.Operate, "decide every recorded case again", c.replay),
+		portal.FormAt(page.VerifyPath, access.Operate, "verify the journal, on the page", c.formVerify),
 	} {
 		audit.Pool, audit.Time = web.Audits(), auditTime
 		all = append(all, audit)
@@ -79,9 +82,13 @@ func (c *Console) Routes() []web.Route {
 			web.Route{Methods: []string{http.MethodGet}, Path: approvePath, Proof: signedLink, Page: true,
 				Doc: "the plan of a link in a notification", Handler: c.showQuestion},
 			web.Route{Methods: []string{http.MethodPost}, Path: approvePath, Proof: signedLink, Page: true,
-				Body: maxForm, Doc: "approve or reject it", Handler: c.takeAnswer})
+				Body: portal.MaxForm, Doc: "approve or reject it", Handler: c.takeAnswer})
 	}
-	return slices.Concat(all, files(), c.loginRoutes())
+	all = slices.Concat(all, c.ManualRoutes(), portal.Files(), c.LoginRoutes())
+	c.Bar = page.Bar(func(path string) bool {
+		return slices.ContainsFunc(all, func(r web.Route) bool { return r.Path == path })
+	})
+	return all
 }
 
 // signedLink is what the approval page asks for.

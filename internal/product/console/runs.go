@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -47,7 +48,7 @@ func (c *Console) runsPage(g *gin.Context) {
 	} else {
 		part, err := c.Journal.List(g.Request.Context(), filter, runsShown)
 		if err != nil {
-			c.fail(g, fmt.Errorf("the store cannot be read: %w", err), page.RunsPath)
+			c.Fail(g, fmt.Errorf("the store cannot be read: %w", err), page.RunsPath)
 			return
 		}
 		for _, run := range part.Runs {
@@ -62,25 +63,25 @@ func (c *Console) runsPage(g *gin.Context) {
 		r.Actions = slices.Sorted(slices.Values(n.Actions))
 		r.Names = page.Names{Policies: n.Policies, Targets: slices.Sorted(slices.Values(n.Targets))}
 	}
-	f := c.frame(g, "Runs", page.RunsPath)
+	f := c.Frame(g, "Runs", page.RunsPath)
 	if r.Query.Get(page.KeyBefore) == "" {
 		f.Events = events
 	}
-	c.write(g, status, f, r.Nodes()...)
+	c.Write(g, status, f, r.Nodes()...)
 }
 
 // run answers with one run; progress=1 asks for the progress of the statement under way too.
 func (c *Console) run(g *gin.Context) {
 	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		c.Answer(g, 0, nil, portal.BadRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
 		return
 	}
 	s, err := c.details(g.Request.Context(), id)
 	if err == nil && s.Run.State == remediate.Allowed && g.Query("progress") != "" {
 		s.Progress = c.progress(g.Request.Context(), s.Run)
 	}
-	c.answer(g, http.StatusOK, s, err)
+	c.Answer(g, http.StatusOK, s, err)
 }
 
 // progress reads how far the maintenance of the subject of a run is; nothing where that is not known.
@@ -122,7 +123,7 @@ func (c *Console) runs(g *gin.Context) {
 	query.Del(page.KeyAll)
 	filter, err := filterOf(query)
 	if err != nil {
-		c.answer(g, 0, nil, badRequest(err.Error()))
+		c.Answer(g, 0, nil, portal.BadRequest(err.Error()))
 		return
 	}
 	filter.All = filter.All || all
@@ -136,13 +137,13 @@ func (c *Console) runs(g *gin.Context) {
 		next.Set(page.KeyBefore, strconv.FormatInt(part.Next, 10))
 		g.Header("Link", "<"+Prefix+"/runs?"+next.Encode()+`>; rel="next"`)
 	}
-	c.answer(g, http.StatusOK, lines, err)
+	c.Answer(g, http.StatusOK, lines, err)
 }
 
 // filterOf reads what an address filters by.
 func filterOf(q url.Values) (f journal.Filter, err error) {
 	f = journal.Filter{Action: q.Get(page.KeyAction), Policy: q.Get(page.KeyPolicy), Target: q.Get(page.KeyTarget),
-		Text: line(q.Get(page.KeyText), textLimit), All: q.Get(page.KeyAll) != ""}
+		Text: portal.Line(q.Get(page.KeyText), textLimit), All: q.Get(page.KeyAll) != ""}
 	switch state := q.Get(page.KeyState); {
 	case state == page.StateActive:
 		f.Active = true
@@ -181,18 +182,19 @@ func moments(text string) (at time.Time, err error) {
 func (c *Console) runPage(g *gin.Context) {
 	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.fail(g, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))), page.RunsPath)
+		c.Fail(g, portal.BadRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))), page.RunsPath)
 		return
 	}
 	events := c.heardFrom(g.Request.Context())
 	s, err := c.details(g.Request.Context(), id)
 	if err != nil {
-		c.fail(g, err, page.RunsPath)
+		c.Fail(g, err, page.RunsPath)
 		return
 	}
-	r := page.Run{At: time.Now(), May: may(g), Run: s.Run, Lowers: s.Lowers, Entries: s.Entries, Incident: s.Incident}
+	r := page.Run{At: time.Now(), May: portal.May(g), Run: s.Run, Lowers: s.Lowers, Entries: s.Entries,
+		Incident: s.Incident}
 	if s.Incident != nil {
-		r.Runbook = runbookOf(*s.Incident)
+		r.Runbook = portal.RunbookOf(*s.Incident)
 	}
 	action := c.action(s.Run.Request)
 	r.Doc, _, _ = strings.Cut(action.Doc, "\n")
@@ -201,12 +203,12 @@ func (c *Console) runPage(g *gin.Context) {
 	if s.Run.Cancel != "" && !s.Run.State.Ended() {
 		r.Stopping = c.Engine.Stopping(s.Run)
 	}
-	if err := c.otherPerson(s.Run, by(g, "")); err != nil && r.May.Approve {
+	if err := c.otherPerson(s.Run, portal.By(g, "")); err != nil && r.May.Approve {
 		r.Needs = err.Error()
 	}
-	f := c.frame(g, fmt.Sprintf("Run %d %s", id, s.Run.State), page.RunsPath)
+	f := c.Frame(g, fmt.Sprintf("Run %d %s", id, s.Run.State), page.RunsPath)
 	f.Events = events
-	c.write(g, http.StatusOK, f, r.Nodes()...)
+	c.Write(g, http.StatusOK, f, r.Nodes()...)
 }
 
 // clock is a time of a day; the journal of the run has the day.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
@@ -36,11 +37,11 @@ type Made struct {
 func (c *Console) schedules(g *gin.Context) {
 	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "10"))
 	if err != nil || n < 1 || n > 1000 {
-		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		c.Answer(g, 0, nil, portal.BadRequest("limit: want a number from 1 to 1000"))
 		return
 	}
 	calendar, err := c.calendar(g.Request.Context(), n)
-	c.answer(g, http.StatusOK, calendar, err)
+	c.Answer(g, http.StatusOK, calendar, err)
 }
 
 func (c *Console) calendar(ctx context.Context, n int) (Calendar, error) {

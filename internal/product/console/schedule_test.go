@@ -11,6 +11,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
@@ -40,7 +41,7 @@ func TestSchedules(t *testing.T) {
 	clock := func() time.Time { return now }
 	keeper := schedule.NewScheduler(schedule.Config{Store: s, Journal: j, Now: clock,
 		Logger: slog.New(slog.DiscardHandler)}, nil)
-	r := mount(console.Config{Journal: j, Scheduler: keeper, Logger: slog.New(slog.DiscardHandler)})
+	r := mount(console.Config{Journal: j, Scheduler: keeper, Portal: portal.Portal{Logger: slog.New(slog.DiscardHandler)}})
 	ask := func(query string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
 		q := httptest.NewRequest(http.MethodGet, "http://localhost"+console.Prefix+"/schedules"+query, nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/product/look"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -56,12 +57,13 @@ type TargetLine struct {
 	Open       int64     `json:"open"`               // incidents about it
 	Severity   string    `json:"severity,omitempty"` // of the worst of them
 	Answered   time.Time `json:"answered,omitzero"`  // when a collector last did
+	Since      time.Time `json:"since,omitzero"`     // since when it is in this state
 }
 
 // lineOf says what is known of a target. errs are the errors of its collectors.
 func lineOf(t page.TargetState, kinds, errs []string) TargetLine {
 	l := TargetLine{Name: t.Name, Kinds: kinds, State: "up", Collectors: t.Collectors, Failing: t.Failing, Open: t.Open,
-		Answered: t.Last}
+		Answered: t.Last, Since: t.Since}
 	if t.Open > 0 {
 		l.Severity = t.Worst.String()
 	}
@@ -105,11 +107,11 @@ func (c *Console) targetLines(ctx context.Context) ([]TargetLine, error) {
 
 func (c *Console) targets(g *gin.Context) {
 	lines, err := c.targetLines(g.Request.Context())
-	c.answer(g, http.StatusOK, lines, err)
+	c.Answer(g, http.StatusOK, lines, err)
 }
 
 func (c *Console) actions(g *gin.Context) {
-	c.answer(g, http.StatusOK, actionLines(c.Engine.Actions()), nil)
+	c.Answer(g, http.StatusOK, actionLines(c.Engine.Actions()), nil)
 }
 
 func (c *Console) now(ctx context.Context) (s Status, err error) {
@@ -141,26 +143,26 @@ func (c *Console) now(ctx context.Context) (s Status, err error) {
 
 func (c *Console) status(g *gin.Context) {
 	s, err := c.now(g.Request.Context())
-	c.answer(g, http.StatusOK, s, err)
+	c.Answer(g, http.StatusOK, s, err)
 }
 
 func (c *Console) lookJSON(g *gin.Context) {
 	r, err := c.Look(g.Request.Context())
-	c.answer(g, http.StatusOK, r, err)
+	c.Answer(g, http.StatusOK, r, err)
 }
 
 func (c *Console) lookPage(g *gin.Context) {
 	r, err := c.Look(g.Request.Context())
 	if err != nil {
-		c.fail(g, fmt.Errorf("the targets cannot be looked at: %w", err), "/")
+		c.Fail(g, fmt.Errorf("the targets cannot be looked at: %w", err), "/")
 		return
 	}
-	l := page.Look{Report: r, May: may(g), Server: g.Query(page.KeyServer), Harm: g.Query(page.KeyHarm)}
-	f := c.frame(g, "Look", page.LookPath)
+	l := page.Look{Report: r, May: portal.May(g), Server: g.Query(page.KeyServer), Harm: g.Query(page.KeyHarm)}
+	f := c.Frame(g, "Look", page.LookPath)
 	if !r.Complete { // the first look of a start
 		f.Again = lookAgain
 	}
-	c.write(g, http.StatusOK, f, l.Nodes()...)
+	c.Write(g, http.StatusOK, f, l.Nodes()...)
 }
 
 // lookAgain is when a look is shown again that has not everything yet.
@@ -169,7 +171,7 @@ const lookAgain = 5 * time.Second
 // formPlan shows what an action would do that mends a finding. It changes nothing and journals nothing.
 func (c *Console) formPlan(g *gin.Context) {
 	if err := g.Request.ParseForm(); err != nil {
-		c.fail(g, badRequest("the form could not be read: "+err.Error()), page.LookPath)
+		c.Fail(g, portal.BadRequest("the form could not be read: "+err.Error()), page.LookPath)
 		return
 	}
 	ask := Ask{Action: g.Request.PostForm.Get(page.FieldAction), Subject: make(map[string]string),
@@ -183,17 +185,17 @@ func (c *Console) formPlan(g *gin.Context) {
 		}
 	}
 	if err := ask.bounded(); err != nil {
-		c.fail(g, err, page.LookPath)
+		c.Fail(g, err, page.LookPath)
 		return
 	}
 	request := c.wanted(g, ask)
 	p, err := c.Engine.Preview(g.Request.Context(), request)
 	if err != nil {
-		c.fail(g, err, page.LookPath)
+		c.Fail(g, err, page.LookPath)
 		return
 	}
 	shown := page.Plan{Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Plan: p.Plan, Lowers: p.Lowers,
 		Risk: p.Risk, Before: p.Before, Limit: p.Limit, Refusals: p.Refusals,
 		Command: look.Command("run", ask.Action, c.action(request).Subject, ask.Subject, ask.Params)}
-	c.write(g, http.StatusOK, c.frame(g, "Plan", page.LookPath), shown.Nodes()...)
+	c.Write(g, http.StatusOK, c.Frame(g, "Plan", page.LookPath), shown.Nodes()...)
 }

@@ -22,6 +22,8 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/look"
+	"github.com/ai-micro-service/upkeep/internal/product/page"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -112,11 +114,15 @@ func openViews(t *testing.T, p report.Prometheus) *fixture {
 		k.Scraper = s
 		k.Metrics = func() report.Prometheus { return p }
 		k.Look = func(context.Context) (look.Report, error) { return seen(), nil }
+		k.Rights = func(context.Context) page.Rights { return unfit() }
+		k.Loaded = loaded
 		k.Names = func() console.Names {
 			return console.Names{Targets: []string{"main", "cache", "shop-api"}, Policies: []string{"bloat"},
-				Actions: []string{"bed/reindex"}}
+				Actions: []string{"bed/reindex"},
+				Kinds:   map[string][]string{"main": {"postgres"}, "cache": {"redis"}, "shop-api": {"probe"}}}
 		}
 	})
+	c.scraper = s
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -192,7 +198,7 @@ func (c *fixture) loggedIn(t *testing.T, token string) *servertest.Browser {
 	}
 	_, code, _ := strings.Cut(text, "?once=")
 	code, _, _ = strings.Cut(code, `"`)
-	b.Open(c.page.URL + console.LoginPath + "?once=" + code)
+	b.Open(c.page.URL + portal.LoginPath + "?once=" + code)
 	b.Click("main form button.good")
 	return b
 }
@@ -204,8 +210,9 @@ func TestViews(t *testing.T) {
 	c := openViews(t, figures{})
 	asks, acted := c.fill(t)
 	b := c.loggedIn(t, adminToken)
-	pages := map[string]string{"now": "/", "look": "/look", "runs": "/runs?all=1", "none": "/runs?q=no+such+run", "asks": fmt.Sprint("/runs/", asks),
-		"acted": fmt.Sprint("/runs/", acted), "missing": "/runs/4711", "runbooks": "/runbooks", "login": "/login"}
+	pages := map[string]string{"now": "/", "look": "/look", "runs": "/runs?all=1", "none": "/runs?q=no+such+run",
+		"asks": fmt.Sprint("/runs/", asks), "acted": fmt.Sprint("/runs/", acted), "missing": "/runs/4711",
+		"journal": "/journal", "reports": "/reports", "settings": "/settings", "rights": "/settings/rights", "runbooks": "/runbooks", "login": "/login"}
 	views := []struct {
 		width  int
 		scheme string

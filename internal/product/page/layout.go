@@ -78,6 +78,16 @@ type Frame struct {
 // An Entry is one of the navigation.
 type Entry struct{ Name, Path string }
 
+// Where pages are. See LookPath, RunsPath and RunPath too.
+const (
+	PoliciesPath = "/policies"
+	CalendarPath = "/calendar"
+	ReportsPath  = "/reports"
+	InboxPath    = "/inbox"
+	JournalPath  = "/journal"
+	SettingsPath = "/settings"
+)
+
 // Write writes a page. Parts of it that have an id are replaced while it is open.
 func Write(w io.Writer, f Frame, content ...Node) error { return Render(w, f.document(content)) }
 

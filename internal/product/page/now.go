@@ -104,6 +104,7 @@ type TargetState struct {
 	Collectors int
 	Failing    []string // collectors that fail
 	Last       time.Time
+	Since      time.Time // since when it is down, partly read or well
 }
 
 // Problem is an error that several may have.

@@ -1,9 +1,7 @@
 package page
 
 import (
-	"maps"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -41,7 +39,6 @@ type Listed struct {
 const (
 	KeyState, KeyAction, KeyPolicy, KeyTarget = "state", "action", "policy", "target"
 	KeySince, KeyUntil, KeyText, KeyAll       = "since", "until", "q", "all"
-	KeyBefore                                 = "before"
 
 	// StateActive selects runs that have not ended.
 	StateActive = "active"
@@ -62,27 +59,13 @@ func (r Runs) form() Node {
 		states = append(states, string(s))
 	}
 	return Form(Class("filter"), Method("get"), Action(RunsPath), Role("search"),
-		r.choice("State", KeyState, states), r.choice("Action", KeyAction, r.Actions),
-		r.choice("Policy", KeyPolicy, r.Names.Policies), r.choice("Target", KeyTarget, r.Names.Targets),
-		r.field("From (UTC)", KeySince, "datetime-local"), r.field("Until (UTC)", KeyUntil, "datetime-local"),
-		r.field("Text", KeyText, "search"),
+		choice(r.Query, "State", KeyState, states), choice(r.Query, "Action", KeyAction, r.Actions),
+		choice(r.Query, "Policy", KeyPolicy, r.Names.Policies), choice(r.Query, "Target", KeyTarget, r.Names.Targets),
+		field(r.Query, "From (UTC)", KeySince, "datetime-local"),
+		field(r.Query, "Until (UTC)", KeyUntil, "datetime-local"), field(r.Query, "Text", KeyText, "search"),
 		Label(Class("check"), Input(Type("checkbox"), Name(KeyAll), Value("1"),
 			If(r.Query.Get(KeyAll) != "", Checked())), Text("also those that did nothing")),
 		Button(Type("submit"), Text("Filter")), A(Href(RunsPath), Text("Clear")))
-}
-
-func (r Runs) choice(text, key string, all []string) Node {
-	chosen := r.Query.Get(key)
-	if chosen != "" && !slices.Contains(all, chosen) { // a policy that is gone has runs still
-		all = append(slices.Clone(all), chosen)
-	}
-	return Label(Text(text), Select(Name(key), Option(Value(""), Text("any")), Map(all, func(s string) Node {
-		return Option(Value(s), If(s == chosen, Selected()), Text(s))
-	})))
-}
-
-func (r Runs) field(text, key, kind string) Node {
-	return Label(Text(text), Input(Type(kind), Name(key), Value(r.Query.Get(key)), AutoComplete("off")))
 }
 
 func (r Runs) table() Node {
@@ -118,22 +101,10 @@ func (l Listed) by() string {
 	return l.Request.By
 }
 
-// pages lead to the newest part and to the one before.
 func (r Runs) pages() Node {
-	at := func(before int64) string {
-		query := make(url.Values)
-		maps.Copy(query, r.Query)
-		query.Del(KeyBefore)
-		if before > 0 {
-			query.Set(KeyBefore, strconv.FormatInt(before, 10))
-		}
-		return link(RunsPath, query)
-	}
 	older := "Older runs"
 	if len(r.Runs) == 0 {
 		older = "Look among older runs"
 	}
-	return Nav(Class("pages"), Aria("label", "Parts of the list"),
-		If(r.Query.Get(KeyBefore) != "", A(Href(at(0)), Text("The newest"))),
-		If(r.Next > 0, A(Href(at(r.Next)), Rel("next"), Text(older))))
+	return parts(RunsPath, r.Query, r.Next, older)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
 	"github.com/ai-micro-service/upkeep/internal/product/look"
+	"github.com/ai-micro-service/upkeep/internal/product/portal"
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/internal/product/rights"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -38,7 +39,7 @@ func answers() map[string][]reflect.Type {
 		"journal list":   one(reflect.TypeFor[[]remediate.Entry]()),
 		"journal replay": check,
 		"journal verify": check,
-		"login":          one(reflect.TypeFor[console.LoginLink]()),
+		"login":          one(reflect.TypeFor[portal.LoginLink]()),
 		"logs top":       one(reflect.TypeFor[map[string]logs.Report]()),
 		"look":           one(reflect.TypeFor[look.Report]()),
 		"pause":          one(reflect.TypeFor[remediate.Pause]()),

@@ -158,16 +158,17 @@ func ofStrangers() []mutant {
 	const (
 		access  = "internal/platform/access"
 		console = "internal/product/console"
+		portal  = "internal/product/portal"
 		prom    = "internal/platform/prom"
 	)
 	return []mutant{
-		{name: "host of a runbook", why: "the link of an alert says where it leads", file: console + "/runbook.go",
+		{name: "host of a runbook", why: "the link of an alert says where it leads", file: portal + "/manual.go",
 			search: "return page.Runbook{At: at, Host: u.Host}", replace: "return page.Runbook{At: at}",
 			pkg: "./" + console, run: "TestRunbooksOfDeliveries"},
-		{name: "look-alikes", why: "a host of letters that look like others is no link", file: console + "/runbook.go",
+		{name: "look-alikes", why: "a host of letters that look like others is no link", file: portal + "/manual.go",
 			search: "return r <= ' ' || r > '~'", replace: "return r <= ' '", pkg: "./" + console,
 			run: "TestRunbooksOfDeliveries"},
-		{name: "fault of a login", why: "a stranger learns no fault of the store", file: console + "/login.go",
+		{name: "fault of a login", why: "a stranger learns no fault of the store", file: portal + "/login.go",
 			search:  `	return "the login could not be checked; the log of upkeep says why"`,
 			replace: "	return err.Error()", pkg: "./" + console, run: "TestFaultsOnTheLoginPage"},
 		{name: "fault of a proof", why: "a stranger learns no file of upkeep", file: "internal/product/app/access.go",

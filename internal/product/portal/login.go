@@ -1,4 +1,4 @@
-package console
+package portal
 
 import (
 	"errors"
@@ -29,41 +29,42 @@ type LoginLink struct {
 	Until string `json:"until"`
 }
 
-func (c *Console) loginRoutes() []web.Route {
-	if c.Guard == nil {
+// LoginRoutes returns where people log in and out.
+func (p *Portal) LoginRoutes() []web.Route {
+	if p.Guard == nil {
 		return nil
 	}
-	logout := web.Post("/logout", access.View, "end the session", c.logout)
+	logout := web.Post("/logout", access.View, "end the session", p.logout)
 	logout.Roles, logout.Pool = nil, web.Pool{}
 	logout.Open = true // the cookie is what is asked for
 	return []web.Route{
 		{Methods: []string{http.MethodGet}, Path: LoginPath, Open: true, Page: true,
-			Doc: "the page where people log in", Handler: func(g *gin.Context) { c.showLogin(g, "", g.Query("next")) }},
-		{Methods: []string{http.MethodPost}, Path: LoginPath, Open: true, Page: true, Body: maxForm,
-			Pool: web.Logins(), Doc: "log in with a user and password, or a one-time link", Handler: c.login},
+			Doc: "the page where people log in", Handler: func(g *gin.Context) { p.showLogin(g, "", g.Query("next")) }},
+		{Methods: []string{http.MethodPost}, Path: LoginPath, Open: true, Page: true, Body: MaxForm,
+			Pool: web.Logins(), Doc: "log in with a user and password, or a one-time link", Handler: p.login},
 		logout,
-		request("/logins", access.View, "make a one-time link for the own identity", c.makeLogin),
+		RequestAt("/logins", access.View, "make a one-time link for the own identity", p.makeLogin),
 	}
 }
 
 // AskLogin shows the login page in the place of another page.
-func (c *Console) AskLogin(g *gin.Context) {
-	c.showLogin(g, "", g.Request.URL.RequestURI())
+func (p *Portal) AskLogin(g *gin.Context) {
+	p.showLogin(g, "", g.Request.URL.RequestURI())
 }
 
-func (c *Console) showLogin(g *gin.Context, problem, next string) {
+func (p *Portal) showLogin(g *gin.Context, problem, next string) {
 	once := g.Query("once")
 	if g.Request.URL.Path != LoginPath {
 		once = ""
 	}
 	id, in := web.Identity(g)
-	c.plain(g, "Log in",
+	p.Plain(g, "Log in",
 		If(problem != "", P(Class("bad"), Text(problem))),
 		If(in, Form(Method("post"), Action("/logout"),
 			P(Text("You are logged in as "+id.String()+" with the role "+id.Role.String()+".")),
 			Button(Type("submit"), Text("Log out")))),
 		Form(Method("post"), Action(LoginPath), AutoComplete("off"),
-			Input(Type("hidden"), Name("next"), Value(local(next))),
+			Input(Type("hidden"), Name("next"), Value(Local(next))),
 			Iff(once != "", func() Node {
 				return Group{P(Text("This link logs you in once.")),
 					Input(Type("hidden"), Name("once"), Value(once))}
@@ -82,64 +83,64 @@ func (c *Console) showLogin(g *gin.Context, problem, next string) {
 	)
 }
 
-func (c *Console) login(g *gin.Context) {
+func (p *Portal) login(g *gin.Context) {
 	began := time.Now()
 	if err := g.Request.ParseForm(); err != nil {
 		g.Status(http.StatusBadRequest)
-		c.showLogin(g, "The form could not be read.", "")
+		p.showLogin(g, "The form could not be read.", "")
 		return
 	}
 	form := g.Request.PostForm
 	var id access.Identity
 	var err error
 	if code := form.Get("once"); code != "" {
-		id, err = c.Guard.Use(g.Request, code)
+		id, err = p.Guard.Use(g.Request, code)
 	} else {
-		id, _, err = c.Guard.Login(g.Request, form.Get("name"), form.Get("password"))
+		id, _, err = p.Guard.Login(g.Request, form.Get("name"), form.Get("password"))
 	}
 	if err == nil && id.Role == access.None {
 		g.Status(http.StatusForbidden)
-		c.showLogin(g, "This user has no role: grant one in web.users.", form.Get("next"))
+		p.showLogin(g, "This user has no role: grant one in web.users.", form.Get("next"))
 		return
 	}
 	if err == nil {
-		err = c.Guard.Begin(g.Writer, id, c.secure(g.Request))
+		err = p.Guard.Begin(g.Writer, id, p.secure(g.Request))
 	}
 	if err != nil {
 		web.Wrong(g.Request.Context(), began)
 		g.Status(http.StatusUnauthorized)
-		c.showLogin(g, "Not logged in: "+c.shown(err)+".", form.Get("next"))
+		p.showLogin(g, "Not logged in: "+p.shown(err)+".", form.Get("next"))
 		return
 	}
-	c.Logger.Info("logged in", "identity", id.String(), "remote", g.Request.RemoteAddr)
-	g.Redirect(http.StatusSeeOther, local(form.Get("next")))
+	p.Logger.Info("logged in", "identity", id.String(), "remote", g.Request.RemoteAddr)
+	g.Redirect(http.StatusSeeOther, Local(form.Get("next")))
 }
 
 // shown returns what strangers see of an error: one of the store or of a file is in the log only.
-func (c *Console) shown(err error) string {
+func (p *Portal) shown(err error) string {
 	for _, known := range []error{access.ErrWrong, access.ErrSlow, access.ErrBusy} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
 	}
-	c.Logger.Error("login could not be checked", "path", LoginPath, "err", err)
+	p.Logger.Error("login could not be checked", "path", LoginPath, "err", err)
 	return "the login could not be checked; the log of upkeep says why"
 }
 
-func (c *Console) logout(g *gin.Context) {
-	if err := c.Guard.End(g.Writer, g.Request, c.secure(g.Request)); err != nil {
-		c.Logger.Warn("a logout could not be kept: a restart forgets it", "err", err)
+func (p *Portal) logout(g *gin.Context) {
+	if err := p.Guard.End(g.Writer, g.Request, p.secure(g.Request)); err != nil {
+		p.Logger.Warn("a logout could not be kept: a restart forgets it", "err", err)
 	}
 	g.Redirect(http.StatusSeeOther, LoginPath)
 }
 
 // secure reports whether a browser reaches upkeep by TLS, so that the cookie needs it.
-func (c *Console) secure(r *http.Request) bool {
-	return r.TLS != nil || strings.HasPrefix(c.External, "https://")
+func (p *Portal) secure(r *http.Request) bool {
+	return r.TLS != nil || strings.HasPrefix(p.External, "https://")
 }
 
-// local returns a path on this site, where a form may ask for any.
-func local(next string) string {
+// Local returns a path on this site, where a form may ask for any.
+func Local(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") ||
 		strings.ContainsAny(next, "\\\r\n\t") || u.Path == LoginPath {
@@ -148,22 +149,22 @@ func local(next string) string {
 	return next
 }
 
-func (c *Console) makeLogin(g *gin.Context) {
+func (p *Portal) makeLogin(g *gin.Context) {
 	id, _ := web.Identity(g)
 	if !access.Lasting(g.Request) {
-		c.answer(g, 0, nil, &statusError{http.StatusForbidden, "a session makes no login link, which would outlive " +
-			"it: use a token or a password"})
+		p.Answer(g, 0, nil, ErrorWith(http.StatusForbidden, "a session makes no login link, which would outlive "+
+			"it: use a token or a password"))
 		return
 	}
-	link, err := c.LoginFor(id)
+	link, err := p.LoginFor(id)
 	if err == nil {
-		c.Logger.Info("login link made", "identity", id.String(), "remote", g.Request.RemoteAddr)
+		p.Logger.Info("login link made", "identity", id.String(), "remote", g.Request.RemoteAddr)
 	}
-	c.answer(g, http.StatusOK, link, err)
+	p.Answer(g, http.StatusOK, link, err)
 }
 
 // LoginFor returns a one-time link for an identity.
-func (c *Console) LoginFor(id access.Identity) (LoginLink, error) {
-	code, until, err := c.Guard.Once(id)
-	return LoginLink{strings.TrimSuffix(c.External, "/") + LoginPath + "?once=" + code, moment(until)}, err
+func (p *Portal) LoginFor(id access.Identity) (LoginLink, error) {
+	code, until, err := p.Guard.Once(id)
+	return LoginLink{strings.TrimSuffix(p.External, "/") + LoginPath + "?once=" + code, Moment(until)}, err
 }

@@ -1,4 +1,4 @@
-package console
+package portal
 
 import (
 	"time"
@@ -13,21 +13,22 @@ import (
 // waited for.
 const requestTime = time.Minute
 
-func html(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
+// PageAt is a route that people look at.
+func PageAt(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
 	r := web.Get(path, need, doc, handler)
 	r.Page = true
 	return r
 }
 
-// form is a route that a form of a page posts to.
-func form(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
+// FormAt is a route that a form of a page posts to.
+func FormAt(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
 	r := web.Post(path, need, doc, handler)
-	r.Body, r.Time = maxForm, requestTime
+	r.Body, r.Time = MaxForm, requestTime
 	return r
 }
 
-// stream is a route whose answer goes on.
-func stream(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
+// StreamAt is a route whose answer goes on.
+func StreamAt(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
 	r := web.Get(path, need, doc, handler)
 	r.Pool, r.Time = web.Streams(), streamTime
 	return r
@@ -36,7 +37,8 @@ func stream(path string, need access.Role, doc string, handler gin.HandlerFunc) 
 // streamTime is how long one goes on before the browser asks again, with the login of then.
 const streamTime = 10 * time.Minute
 
-func request(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
+// RequestAt is a route below Prefix that programs post to.
+func RequestAt(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
 	r := web.Post(Prefix+path, need, doc, handler)
 	r.Body, r.Time = maxBody, requestTime
 	return r
@@ -45,14 +47,17 @@ func request(path string, need access.Role, doc string, handler gin.HandlerFunc)
 // lookTime is enough for targets that do not answer: the look gives them up before.
 const lookTime = time.Minute
 
-// patient is a route that looks at all targets.
-func patient(r web.Route) web.Route {
+// Patient is a route that looks at all targets.
+func Patient(r web.Route) web.Route {
 	r.Time = lookTime
 	return r
 }
 
-// bounded is a route that makes a report: one at once, which reads a month.
-func bounded(r web.Route) web.Route {
+// reportTime is enough for a quarter on a busy machine.
+const reportTime = 2 * time.Minute
+
+// Bounded is a route that makes a report: one at once, which reads a month.
+func Bounded(r web.Route) web.Route {
 	r.Pool, r.Time = web.Reports(), reportTime
 	return r
 }

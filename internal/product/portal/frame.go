@@ -1,4 +1,4 @@
-package console
+package portal
 
 import (
 	"compress/gzip"
@@ -10,7 +10,6 @@ import (
 	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
 
-	"github.com/ai-micro-service/upkeep/docs"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/product/page"
@@ -19,8 +18,8 @@ import (
 // LoginPath is where people log in.
 const LoginPath = "/login"
 
-// files are what pages refer to. Their addresses change with their texts.
-func files() (all []web.Route) {
+// Files are what pages refer to. Their addresses change with their texts.
+func Files() (all []web.Route) {
 	for _, f := range page.Files() {
 		all = append(all, web.Route{Methods: []string{http.MethodGet}, Path: f.Path, Open: true, Doc: f.Doc,
 			Handler: func(g *gin.Context) {
@@ -32,30 +31,29 @@ func files() (all []web.Route) {
 	return all
 }
 
-// frame is what is around a page.
-func (c *Console) frame(g *gin.Context, title, path string) page.Frame {
-	f := page.Frame{Title: title, Path: path, Version: c.Version, Now: time.Now()}
+// Frame is what is around a page.
+func (p *Portal) Frame(g *gin.Context, title, path string) page.Frame {
+	f := page.Frame{Title: title, Path: path, Version: p.Version, Now: time.Now()}
 	id, in := web.Identity(g)
-	if c.Guard != nil {
+	if p.Guard != nil {
 		f.Login = LoginPath
 	}
 	if in {
 		f.Identity = id.String() + " (" + id.Role.String() + ")"
-		f.Links = []page.Entry{{Name: "Now", Path: "/"}, {Name: "Look", Path: page.LookPath},
-			{Name: "Runs", Path: page.RunsPath}, {Name: "Manual", Path: strings.TrimSuffix(docs.Path, "/")}}
+		f.Links = p.Bar
 	}
 	return f
 }
 
-// may is what who looks may do.
-func may(g *gin.Context) page.May {
+// May is what who looks may do.
+func May(g *gin.Context) page.May {
 	id, _ := web.Identity(g)
 	return page.May{Operate: id.Role.Includes(access.Operate), Approve: id.Role.Includes(access.Approve)}
 }
 
-// write writes a page, compressed for those who can read it so. No page has a secret in it that
+// Write writes a page, compressed for those who can read it so. No page has a secret in it that
 // its length could give away.
-func (c *Console) write(g *gin.Context, status int, f page.Frame, content ...Node) {
+func (p *Portal) Write(g *gin.Context, status int, f page.Frame, content ...Node) {
 	web.PageHeaders(g)
 	g.Header("Content-Security-Policy", page.Policy)
 	var w io.Writer = g.Writer
@@ -68,21 +66,21 @@ func (c *Console) write(g *gin.Context, status int, f page.Frame, content ...Nod
 	}
 	g.Status(status)
 	if err := page.Write(w, f, content...); err != nil {
-		c.Logger.Debug("page not delivered", "err", err)
+		p.Logger.Debug("page not delivered", "err", err)
 	}
 }
 
-// plain writes a page of text.
-func (c *Console) plain(g *gin.Context, title string, content ...Node) {
-	f := c.frame(g, title, "")
+// Plain writes a page of text.
+func (p *Portal) Plain(g *gin.Context, title string, content ...Node) {
+	f := p.Frame(g, title, "")
 	f.Plain = true
-	c.write(g, g.Writer.Status(), f, append([]Node{page.Heading(title)}, content...)...)
+	p.Write(g, g.Writer.Status(), f, append([]Node{page.Heading(title)}, content...)...)
 }
 
-// fail writes a page that says what is wrong in the place of what was asked for.
-func (c *Console) fail(g *gin.Context, err error, back string) {
-	status, text := c.fault(g, err)
-	f := c.frame(g, http.StatusText(status), "")
+// Fail writes a page that says what is wrong in the place of what was asked for.
+func (p *Portal) Fail(g *gin.Context, err error, back string) {
+	status, text := p.Fault(g, err)
+	f := p.Frame(g, http.StatusText(status), "")
 	f.Plain = true
-	c.write(g, status, f, page.Say("bad", "This was not done", text, back))
+	p.Write(g, status, f, page.Say("bad", "This was not done", text, back))
 }
