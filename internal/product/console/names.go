@@ -9,13 +9,15 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
 // Names are those that the configuration in force has, and all actions.
 type Names struct {
 	Targets, Policies, Actions, Schedules []string
 
-	Kinds map[string][]string // of each target
+	Kinds   map[string][]string        // of each target
+	Windows map[string]schedule.Window // by their names
 }
 
 // An ActionLine is what an action is, and who takes it.
