@@ -28,7 +28,8 @@ func newDesk(t *testing.T) *desk {
 	d := &desk{site: site{dir: t.TempDir(), address: freeAddress(t)}}
 	d.postgres, d.database = servertest.Database(t)
 	var prepare []string
-	for table, rows := range map[string]int{"approved": 500, "rejected": 500, "slow": 50000} {
+	for table, rows := range map[string]int{"approved": 500, "rejected": 500, "slow": 50000, "demoted": 500,
+		"paused": 500} {
 		prepare = append(prepare, "create table "+table+" (id int) with (autovacuum_enabled = off)",
 			fmt.Sprintf("insert into %s select generate_series(1, %d)", table, rows),
 			"delete from "+table+" where id % 2 = 0")
@@ -38,7 +39,9 @@ func newDesk(t *testing.T) *desk {
 web: {listen: %q}
 targets: {postgres: [{name: main, url: %q}]}
 embedded: {enabled: false}
-policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, mode: ask}]
+policies:
+- {name: dead rows, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, mode: ask}
+- {name: by itself, match: ['alertname="DeadRowsOfApp"'], action: postgres/vacuum, mode: auto, limit: 0.2}
 `, d.address, d.postgres))
 	spawn(t, d.dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	d.awaitReady(t)
@@ -66,8 +69,15 @@ func (d *desk) subject(table string) map[string]string {
 // fires has the alert of a table delivered, and waits for the run that asks.
 func (d *desk) fires(t *testing.T, table string, run int64) {
 	t.Helper()
+	d.alert(t, "PostgresDeadRows", table)
+	d.awaits(t, run, remediate.AwaitingApproval)
+}
+
+// alert has an alert of a table delivered.
+func (d *desk) alert(t *testing.T, name, table string) {
+	t.Helper()
 	labels := d.subject(table)
-	labels["alertname"], labels["severity"] = "PostgresDeadRows", "warning"
+	labels["alertname"], labels["severity"] = name, "warning"
 	text, err := json.Marshal(map[string]any{"version": "4", "alerts": []any{map[string]any{"status": "firing",
 		"startsAt": "2026-01-01T00:00:00Z", "labels": labels, "annotations": map[string]string{
 			"summary": "half of the rows of " + table + " are dead"}}}})
@@ -78,7 +88,6 @@ func (d *desk) fires(t *testing.T, table string, run int64) {
 		with("Authorization", "Bearer "+adminToken)); status != http.StatusOK {
 		t.Fatal(status, said)
 	}
-	d.awaits(t, run, remediate.AwaitingApproval)
 }
 
 // awaits waits until a run is in a state.
@@ -127,7 +136,7 @@ func (d *desk) vacuumed(t *testing.T, table string) (n int) {
 
 // A person approves a run with the mouse on the first page, rejects one with the keyboard and without
 // JavaScript, sees a VACUUM begin on the page that is open, cancels it, and retries it; each is carried out on
-// PostgreSQL and journalled with the reason.
+// PostgreSQL and journalled with the reason. Then a policy is demoted, promoted, paused and resumed.
 func TestConsoleClicked(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -207,9 +216,74 @@ func TestConsoleClicked(t *testing.T) {
 	if b.Value("window.kept") != "kept" {
 		t.Error("the page was loaded again")
 	}
+	d.governs(t, 5)
 	for _, wrong := range b.Wrong(home) {
 		if !strings.Contains(wrong, "about:blank") {
 			t.Error(wrong)
+		}
+	}
+}
+
+// opens opens a part of the page that can be opened, with the keyboard.
+func (d *desk) opens(t *testing.T, id string) {
+	t.Helper()
+	d.browser.Value(fmt.Sprintf("document.querySelector('#%s summary').focus()", id))
+	d.browser.Press(false, "Enter")
+	if d.browser.Value(fmt.Sprintf("document.getElementById(%q).open", id)) != "true" {
+		t.Fatalf("%s does not open", id)
+	}
+}
+
+// governs demotes a policy with the mouse, promotes it with the keyboard and without JavaScript, pauses and resumes
+// it: its run asks, acts, waits and acts again. next is the number of the next run.
+func (d *desk) governs(t *testing.T, next int64) {
+	t.Helper()
+	b, page := d.browser, "http://"+d.address+"/policies/by%20itself"
+	b.Open(page)
+	d.opens(t, "to-demote")
+	b.Fill("#why-demote", "the storage is slow")
+	b.Click("#to-demote button")
+	d.shows(t, "#head", "its runs need approval")
+	d.alert(t, "DeadRowsOfApp", "demoted")
+	if r := d.awaits(t, next, remediate.AwaitingApproval).Run; !strings.Contains(r.Why, "the storage is slow") {
+		t.Errorf("it asks because %s", r.Why)
+	}
+	b.Scripts(false)
+	b.Open(page)
+	d.opens(t, "to-promote")
+	b.Fill("#why-promote", "it is fast again")
+	b.Press(true, "Tab", "Enter")
+	d.awaits(t, next, remediate.Resolved)
+	b.Scripts(true)
+	if n := d.vacuumed(t, "demoted"); n != 1 {
+		t.Errorf("vacuumed %d times", n)
+	}
+	b.Open(page)
+	d.opens(t, "to-pause")
+	b.Fill("#why-pause", "a migration runs")
+	b.Click("#to-pause button")
+	d.shows(t, "#head", "a migration runs")
+	d.alert(t, "DeadRowsOfApp", "paused")
+	if r := d.awaits(t, next+1, remediate.Waiting).Run; r.Reason != remediate.ReasonPause {
+		t.Errorf("it waits because %s", r.Why)
+	}
+	d.opens(t, "to-resume")
+	b.Fill("#why-resume", "it is over")
+	b.Click("#to-resume button")
+	d.awaits(t, next+1, remediate.Resolved)
+	if n := d.vacuumed(t, "paused"); n != 1 {
+		t.Errorf("vacuumed %d times", n)
+	}
+	d.shows(t, "#runs", "resolved")
+	var log []remediate.Entry
+	if err := d.get("/journal?limit=100", &log); err != nil {
+		t.Fatal(err)
+	}
+	for note, why := range map[remediate.Note]string{remediate.NoteDemoted: "the storage is slow",
+		remediate.NotePromoted: "it is fast again", remediate.NotePaused: "policy/by itself: a migration runs",
+		remediate.NoteResumed: "policy/by itself: it is over"} {
+		if !said(console.RunDetails{Entries: log}, note, why) {
+			t.Errorf("the journal has no entry %s because of %q: %+v", note, why, log)
 		}
 	}
 }

@@ -44,6 +44,7 @@ func TestUsageExits(t *testing.T) {
 		"pause all --why x --for -1h":                 `--for -1h0m0s: want a duration above 0`,
 		"policy promote":                              "missing POLICY: upkeep policy promote POLICY",
 		"policy promote p":                            "missing --why",
+		"policy demote p":                             "missing --why",
 		"run":                                         "missing ACTION: upkeep run ACTION [key=value…]",
 		"run a/b server":                              `"server": want key=value, like table=logs`,
 		"run a/b server=x server=y":                   "server is given twice",

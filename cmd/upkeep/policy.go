@@ -21,13 +21,15 @@ import (
 func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Test policies, list their success rates, promote a demoted one",
+		Short: "Test policies, list their success rates, demote and promote them",
 		Long: `Show what policies decide (test) and the success rate of their runs (list). A policy whose
-runs help too rarely is demoted: its runs need approval until a person promotes it. A policy
+runs help too rarely is demoted: its runs need approval until a person promotes it. A person can
+demote a policy too. A policy
 whose last runs all failed or did not help is stopped by its breaker, until a person closes
 the breaker or its time is over.`,
 	}
-	cmd.AddCommand(policyTestCommand(), policyListCommand(), policyPromoteCommand(), policyCloseCommand())
+	cmd.AddCommand(policyTestCommand(), policyListCommand(), policyPromoteCommand(),
+		policyDemoteCommand(), policyCloseCommand())
 	return cmd
 }
 

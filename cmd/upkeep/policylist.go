@@ -48,6 +48,15 @@ runs no longer count for its success rate.`
 	return cmd
 }
 
+func policyDemoteCommand() *cobra.Command {
+	cmd := resetCommand("demote", "Demote a policy: its runs need approval",
+		"policy %s is demoted: its runs need approval until: upkeep policy promote\n")
+	cmd.Long = `Demote a policy in mode auto: its runs need approval, over restarts and reloads, until a person promotes
+it. A run that acts already goes on; to stop it, pause the policy or cancel the run.`
+	cmd.Example = "  upkeep policy demote 'index bloat' --why 'the new storage is slow'"
+	return cmd
+}
+
 func policyCloseCommand() *cobra.Command {
 	cmd := resetCommand("close", "Close the breaker of a policy that was stopped after failed or useless runs",
 		"the breaker of policy %s is closed\n")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -197,6 +198,7 @@ type Outlook struct {
 	Policy string    // that matches the alert; "" where none does
 	Wait   time.Time // it decides then
 	Page   bool      // people are notified: upkeep does no more about it
+	Acts   bool      // a run is asked for
 	Why    string
 }
 
@@ -208,12 +210,44 @@ func (e *Engine) Outlooks(ctx context.Context, all []remediate.Incident,
 	outlooks := make([]Outlook, len(all))
 	for n, incident := range all {
 		d := book.Decide(e.caseOf(e.believed(ctx, incident), histories[incident.ID]))
-		outlooks[n] = Outlook{Policy: d.Policy, Wait: d.Wait, Page: d.Page, Why: d.Why}
+		outlooks[n] = Outlook{Policy: d.Policy, Wait: d.Wait, Page: d.Page, Acts: d.Request != nil, Why: d.Why}
 		if d.Request != nil {
 			outlooks[n].Policy = d.Request.Policy
 		}
 	}
 	return outlooks
+}
+
+// A Trial is what a policy would decide about an incident: see Try.
+type Trial struct {
+	Incident remediate.Incident
+	Decision policy.Decision
+	By       string // the policy that decides about the alert: it, or one that comes before it
+}
+
+// Try returns what a policy would decide now about those of some incidents whose alerts it matches. One that is
+// closed is decided about as it was when it closed, as if nothing had been done about it. It journals nothing.
+func (e *Engine) Try(ctx context.Context, name string, all []remediate.Incident,
+	histories map[int64][]remediate.Run) (trials []Trial) {
+	book := e.setting.Load().book
+	n := slices.IndexFunc(book.Policies, func(p policy.Policy) bool { return p.Name == name })
+	if n < 0 {
+		return nil
+	}
+	for _, incident := range all {
+		if matches, _ := book.Policies[n].Matches(incident.Alert.Labels); !matches {
+			continue
+		}
+		k := e.caseOf(e.believed(ctx, incident), histories[incident.ID])
+		if !incident.Closed.IsZero() {
+			k.Now, k.History = incident.Closed.UTC(), nil
+			k.Incident.Closed, k.Incident.FlappingSince = time.Time{}, time.Time{}
+		}
+		t := Trial{Incident: incident, Decision: book.Decide(k)}
+		t.By = t.Decision.Policy
+		trials = append(trials, t)
+	}
+	return trials
 }
 
 // caseOf is what a policy decides by.

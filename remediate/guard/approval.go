@@ -14,7 +14,7 @@ func Approval() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonApproval,
 		Doc: "Approval makes the run wait for approval by a person if the mode of its policy is ask, if its policy " +
-			"is demoted because its runs do not help, or if its action always needs approval. " +
+			"is demoted, because its runs do not help or by a person, or if its action always needs approval. " +
 			"An approval covers one plan and the amount that this plan expected to remove plus a tenth (at least " +
 			"1000 rows or 64 MiB more), and it expires: " +
 			"a plan that has changed or would remove more needs a new approval.",

@@ -21,3 +21,9 @@ func Mutes(config string, have map[string]string, receiver string, now time.Time
 	}
 	return r.mutes(have, receiver, now), nil
 }
+
+// The conditions of lists.
+const (
+	IsOpen        = isOpen
+	IsClosedSince = isClosedSince
+)

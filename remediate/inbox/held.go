@@ -1,9 +1,11 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -119,6 +121,53 @@ func (d *Delivery) quiet(ctx context.Context, am prom.Alertmanager,
 		}
 	}
 	return quiet, nil
+}
+
+// A Silence is one of Alertmanager's. Run is the run of ours that it is held for; 0 where there is none.
+type Silence struct {
+	prom.Silence
+	Run int64 `json:"run,omitempty"`
+}
+
+// Silences returns the silences that hold or begin later, as the first peer that answers has them: those that end
+// first come first.
+func (d *Delivery) Silences(ctx context.Context) ([]Silence, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, quietTimeout, fmt.Errorf("no answer within %s", quietTimeout))
+	defer cancel()
+	var errs []error
+	for _, peer := range d.Alertmanager.URLs {
+		all, err := prom.Alertmanager{URL: peer, Client: d.Alertmanager.Client}.Silences(ctx)
+		if err == nil {
+			return d.Inbox.held(ctx, all)
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// held says which silences are ours. Anyone can make one in the name of upkeep: the store knows those that are.
+func (i *Inbox) held(ctx context.Context, all []prom.Silence) (held []Silence, err error) {
+	rows, err := i.store.Query(ctx, "select id, run from silences")
+	if err != nil {
+		return nil, fmt.Errorf("silences of runs: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	runs := make(map[string]int64)
+	for rows.Next() {
+		var id string
+		var run int64
+		if err := rows.Scan(&id, &run); err != nil {
+			return nil, err
+		}
+		runs[id] = run
+	}
+	for _, s := range all {
+		if s.State != prom.SilenceExpired {
+			held = append(held, Silence{s, runs[s.ID]})
+		}
+	}
+	slices.SortFunc(held, func(a, b Silence) int { return cmp.Or(a.EndsAt.Compare(b.EndsAt), cmp.Compare(a.ID, b.ID)) })
+	return held, rows.Err()
 }
 
 func silencedBy(all []prom.Silence, have map[string]string) string {

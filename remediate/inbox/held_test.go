@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -202,6 +203,28 @@ func TestHeldWhileAlertmanagerKnowsNoAlert(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.awaitHeld(t, 1, "")
+	}
+	h.listed(t, silence(t, am, "upkeep", prom.Equal("kind", "plain"), prom.Equal("table", "x")))
+}
+
+// listed lists the silences that hold: ours is the one that the store has, and no other that names upkeep.
+func (h *holder) listed(t *testing.T, ours string) {
+	t.Helper()
+	if err := h.store.Write(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec("insert into silences (run, id, until) values (7, ?, 0)", ours)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := h.Silences(t.Context())
+	if err != nil || len(all) != 5 {
+		t.Fatalf("%d silences, want 5: %+v %v", len(all), all, err)
+	}
+	for n, s := range all {
+		if (s.Run == 7) != (s.ID == ours) || s.Run != 7 && s.Run != 0 || s.State != prom.SilenceActive ||
+			n > 0 && s.EndsAt.Before(all[n-1].EndsAt) {
+			t.Errorf("%d: %+v", n, s)
+		}
 	}
 }
 

@@ -21,6 +21,22 @@ func (i *Inbox) Incidents(ctx context.Context, after int64, n int) ([]remediate.
 	return i.incidents(ctx, "where closed = 0 and id > ? order by id limit ?", after, n)
 }
 
+// Fired returns incidents that fire, or that closed since a moment: of either the newest first, n at most.
+func (i *Inbox) Fired(ctx context.Context, since time.Time, n int) ([]remediate.Incident, error) {
+	open, err := i.incidents(ctx, isOpen+" order by id desc limit ?", n)
+	if err != nil {
+		return nil, err
+	}
+	closed, err := i.incidents(ctx, isClosedSince+" order by closed desc, id desc limit ?", store.Millis(since), n)
+	return append(open, closed...), err
+}
+
+// The conditions of lists of incidents, each of which is read from the end of an index (TestIndexesServe).
+const (
+	isOpen        = "where closed = 0"
+	isClosedSince = "where closed > ?"
+)
+
 // A Place is where in the list of Firing an incident is.
 type Place struct {
 	Severity remediate.Severity

@@ -54,6 +54,77 @@ func (j *Journal) Effect(ctx context.Context, policy string) (resolved, judged i
 	return resolved, judged, rows.Err()
 }
 
+// talliedAtMost is how many of a policy's last runs a Tally counts: it costs the same however many there are.
+const talliedAtMost = 1000
+
+// A Tally counts the runs of a policy that acted and ended in a time, the end of which is not part of it.
+type Tally struct {
+	Resolved     int `json:"resolved"` // CameBack are among them
+	CameBack     int `json:"came_back"`
+	Unresolved   int `json:"unresolved"`
+	Inconclusive int `json:"inconclusive"`
+	Failed       int `json:"failed"`
+	Stopped      int `json:"stopped"` // by a person, a guard or a change of the configuration
+
+	// Since says from when on runs are counted, where there were more than are counted.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// All is how many runs were counted.
+func (t Tally) All() int { return t.Resolved + t.Unresolved + t.Inconclusive + t.Failed + t.Stopped }
+
+func (t *Tally) take(state remediate.State, runs, back int) {
+	switch state {
+	case remediate.Resolved:
+		t.Resolved, t.CameBack = t.Resolved+runs, t.CameBack+back
+	case remediate.Unresolved:
+		t.Unresolved += runs
+	case remediate.Inconclusive:
+		t.Inconclusive += runs
+	case remediate.Failed:
+		t.Failed += runs
+	default:
+		t.Stopped += runs
+	}
+}
+
+// Tally counts what came of the runs of a policy since a moment: a thousand at most, the last ones.
+func (j *Journal) Tally(ctx context.Context, policy string, since time.Time) (t Tally, err error) {
+	rows, err := j.store.Query(ctx, "select state, count(*), cast(sum(came_back) as bigint), min(changed) from "+
+		"(select state, came_back, changed from runs where "+isTallied()+" order by changed desc, id desc limit ?) "+
+		"as last group by state", policy, store.Millis(since), talliedAtMost)
+	if err != nil {
+		return t, fmt.Errorf("runs of policy %q: %w", policy, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var first time.Time
+	for rows.Next() {
+		var state remediate.State
+		var runs, back int
+		var from int64
+		if err := rows.Scan(&state, &runs, &back, &from); err != nil {
+			return t, err
+		}
+		t.take(state, runs, back)
+		if at := store.Time(from); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	if t.All() == talliedAtMost {
+		t.Since = first
+	}
+	return t, rows.Err()
+}
+
+// LastActed returns the last run of a policy that acted and ended, and false where there is none.
+func (j *Journal) LastActed(ctx context.Context, policy string) (run remediate.Run, ok bool, err error) {
+	all, err := j.read(ctx, isTallied()+" order by changed desc, id desc limit 1", policy, 0)
+	if err != nil || len(all) == 0 {
+		return run, false, err
+	}
+	return all[0], true, nil
+}
+
 // actedAtMost is how many runs of a period are read one by one.
 const actedAtMost = 1000
 

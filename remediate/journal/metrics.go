@@ -59,7 +59,7 @@ func cameBack() *metric.Family {
 
 func demoted() *metric.Family {
 	return metric.Gauge("upkeep_policy_demoted",
-		"1 for each policy that is demoted because too few of its runs helped.", "policy")
+		"1 for each policy that is demoted: too few of its runs helped, or a person demoted it.", "policy")
 }
 
 func replicas() *metric.Family {

@@ -111,32 +111,47 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 
 // Demote demotes a policy, once, and notifies people: its runs need approval.
 func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (done bool, err error) {
-	now := j.now().UTC()
+	was, err := j.demote(ctx, policy, why, fmt.Sprintf("demoted/%s/%d", policy, run), remediate.Entry{Run: run})
+	return was.Demoted.IsZero() && err == nil, err
+}
+
+// DemoteBy demotes a policy because a person says so, and notifies the others. It holds until a person promotes
+// the policy. One that is demoted already is a StaleError: it keeps its reason.
+func (j *Journal) DemoteBy(ctx context.Context, policy, by, why string) error {
+	key := fmt.Sprintf("demoted/%s/%s/%d", policy, by, store.Millis(j.now()))
+	was, err := j.demote(ctx, policy, by+": "+why, key, remediate.Entry{By: by})
+	if err == nil && !was.Demoted.IsZero() {
+		return &StaleError{fmt.Sprintf("policy %q is demoted already since %s: %s", policy,
+			was.Demoted.UTC().Format(time.RFC3339), was.Why)}
+	}
+	return err
+}
+
+// demote returns the state before: a policy that was demoted stays as it was.
+func (j *Journal) demote(ctx context.Context, policy, why, key string, e remediate.Entry) (was PolicyState,
+	err error) {
+	e.At, e.Note, e.Why = j.now().UTC(), remediate.NoteDemoted, demotedText(policy, why)
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
-		done = false
-		s, err := policyState(tx.Query, policy)
-		if err != nil || !s.Demoted.IsZero() {
+		if was, err = policyState(tx.Query, policy); err != nil || !was.Demoted.IsZero() {
 			return err
 		}
-		done = true
-		_, err = tx.Exec(`insert into policy_states (policy, demoted, why) values (?, ?, ?)
+		_, err := tx.Exec(`insert into policy_states (policy, demoted, why) values (?, ?, ?)
 			on conflict (policy) do update set demoted = excluded.demoted, why = excluded.why`, policy,
-			store.Millis(now), why)
+			store.Millis(e.At), why)
 		if err != nil {
 			return err
 		}
 		n := remediate.Notification{
-			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NotificationInfo, Run: run, At: now,
+			Key: key, Kind: remediate.NotificationInfo, Run: e.Run, At: e.At,
 			Title: fmt.Sprintf("Policy %q is demoted: its runs need approval", policy),
 			Text:  visible.Text(why) + ". To promote it: upkeep policy promote '" + policy + "'",
 		}
 		if _, err := enqueue(tx, n); err != nil {
 			return err
 		}
-		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted,
-			Why: demotedText(policy, why)})
+		return appendEntry(tx, e)
 	})
-	return done, err
+	return was, err
 }
 
 // Promote lets a policy act by itself again and closes its breaker: what was

@@ -205,6 +205,39 @@ func (j *Journal) Histories(ctx context.Context, incidents []int64) (map[int64][
 	return all, nil
 }
 
+// States returns in which states runs are; those that are not kept any more are left out.
+func (j *Journal) States(ctx context.Context, runs []int64) (all map[int64]remediate.State, err error) {
+	all = make(map[int64]remediate.State, len(runs))
+	for some := range slices.Chunk(runs, historiesAtOnce) {
+		args := make([]any, historiesAtOnce)
+		for n := range args {
+			args[n] = some[min(n, len(some)-1)]
+		}
+		rows, err := j.store.Query(ctx, "select id, state from runs where id in (?"+strings.Repeat(", ?",
+			historiesAtOnce-1)+")", args...)
+		if err == nil {
+			err = statesOf(rows, all)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("states of runs: %w", err)
+		}
+	}
+	return all, nil
+}
+
+func statesOf(rows *sql.Rows, all map[int64]remediate.State) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id int64
+		var state remediate.State
+		if err := rows.Scan(&id, &state); err != nil {
+			return err
+		}
+		all[id] = state
+	}
+	return rows.Err()
+}
+
 // In returns the runs in a state, the oldest first, at most n.
 func (j *Journal) In(ctx context.Context, state remediate.State, n int) ([]remediate.Run, error) {
 	return j.read(ctx, listed("state")+" order by id limit ?", string(state), n)

@@ -28,6 +28,9 @@ func isWaiting() string { return "state = '" + string(remediate.Waiting) + "'" }
 // many, are not read.
 func hasActed() string { return "begun > 0 and " + in(remediate.State.Ended) }
 
+// isTallied selects the runs of a policy that have acted and ended since a moment.
+func isTallied() string { return "policy = ? and changed > ? and " + hasActed() }
+
 // isShown selects the runs of a list, where those that did nothing are left out: no
 // alert, schedule or person waits for anything of them.
 func isShown() string {

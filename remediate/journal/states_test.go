@@ -31,6 +31,7 @@ func TestIndexesServe(t *testing.T) {
 		{"runs_due", isLater() + " order by due, id", []any{1}},
 		{"runs_ended", "policy = ? and changed > ? and " + hasActed() +
 			" and reason <> ? order by changed desc, id desc", []any{"p", 1, "r"}},
+		{"runs_ended", isTallied() + " order by changed desc, id desc limit ?", []any{"p", 1, 1}},
 		{"runs_active", isUnfinished() + " group by action, state", nil},
 		{"runs_shown", isShown() + " and id < ? order by id desc limit ?", []any{1, 1}},
 		{"runs_acting", isActing() + " and id <> ?", []any{1}},

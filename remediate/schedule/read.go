@@ -28,18 +28,13 @@ type Coming struct {
 
 // Coming returns the next n occurrences of all schedules.
 func (s *Scheduler) Coming(n int) (all []Coming) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.schedules {
+	for _, c := range s.current() {
 		at := s.Now()
 		for range n {
 			if at = c.Cron.Next(at, c.Zone); at.IsZero() {
 				break
 			}
-			all = append(all, Coming{
-				Schedule: c.Name, At: at, Zone: c.Zone.String(), Cron: c.Cron.String(), Action: c.Action,
-				Mode: c.Mode, Subject: c.Subject, Query: c.Query, Windows: c.Windows,
-			})
+			all = append(all, c.coming(at))
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Coming) int {
@@ -50,9 +45,15 @@ func (s *Scheduler) Coming(n int) (all []Coming) {
 
 // Last returns the last n occurrences of all schedules, the newest first.
 func (s *Scheduler) Last(ctx context.Context, n int) (all []Occurrence, err error) {
+	return s.occurrences(ctx, "order by at desc, schedule limit ?", n)
+}
+
+// ofSchedule selects the last occurrences of one schedule, from the end of the primary key.
+const ofSchedule = "where schedule = ? order by at desc limit ?"
+
+func (s *Scheduler) occurrences(ctx context.Context, which string, args ...any) (all []Occurrence, err error) {
 	zones := s.zones()
-	rows, err := s.Store.Query(ctx,
-		"select schedule, at, state, why, runs from occurrences order by at desc, schedule limit ?", n)
+	rows, err := s.Store.Query(ctx, "select schedule, at, state, why, runs from occurrences "+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("occurrences: %w", err)
 	}
@@ -75,10 +76,8 @@ func (s *Scheduler) Last(ctx context.Context, n int) (all []Occurrence, err erro
 }
 
 func (s *Scheduler) zones() map[string]*time.Location {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	zones := make(map[string]*time.Location)
-	for _, c := range s.schedules {
+	for _, c := range s.current() {
 		zones[c.Name] = c.Zone
 	}
 	return zones

@@ -322,15 +322,16 @@ func (a *App) openPages(context.Context) error {
 		return err
 	}
 	var quiet console.Quiet // nil, and no nil of another type, where there is no Alertmanager
+	var silences func(ctx context.Context) ([]inbox.Silence, error)
 	if a.delivery != nil {
-		quiet = a.delivery
+		quiet, silences = a.delivery, a.delivery.Silences
 	}
 	a.console = console.New(console.Config{
 		Portal: portal.Portal{Guard: a.access, External: a.externalURL(), Version: a.options.Version,
 			Logger: a.component("console")},
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
 		OtherPerson: a.start.Approvals.OtherPerson, Metrics: a.asker, Names: a.names, Limits: limits,
-		Signer: a.signer, Quiet: quiet, Look: a.looker.Look, Loaded: a.inForce,
+		Signer: a.signer, Quiet: quiet, Silences: silences, Look: a.looker.Look, Loaded: a.inForce,
 		Rights: func(ctx context.Context) page.Rights {
 			return console.FindRights(ctx, a.inForce(), a.engine.Actions())
 		},

@@ -91,7 +91,7 @@ func expected(c *config.Config) (all []journal.Expected) {
 
 // names are what a pause can be about.
 func names(c *config.Config, made pieces) *console.Names {
-	n := &console.Names{Kinds: make(map[string][]string)}
+	n := &console.Names{Kinds: make(map[string][]string), Windows: c.Times()}
 	for _, p := range made {
 		kind, name, _ := strings.Cut(p.id, "/")
 		n.Targets = append(n.Targets, name)

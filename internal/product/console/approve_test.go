@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
 // hostile is a name that breaks out of whatever does not quote it.
@@ -90,7 +92,10 @@ type fixture struct {
 	signer  *notify.Signer
 	scraper *scrape.Scraper // of openViews
 	page    *httptest.Server
-	log     bytes.Buffer // of the console
+
+	scheduler *schedule.Scheduler // makes runs when the test ticks it
+	clock     atomic.Pointer[time.Time]
+	log       bytes.Buffer // of the console
 
 	mu   sync.Mutex
 	chat []string
@@ -125,8 +130,10 @@ func openWith(t *testing.T, otherPerson bool, change ...func(*console.Config)) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.scheduler = schedule.NewScheduler(schedule.Config{Store: c.store, Journal: c.journal, Now: c.now,
+		Logger: slog.New(slog.DiscardHandler)}, nil)
 	config := console.Config{
-		Inbox: i, Journal: c.journal, Engine: c.engine, OtherPerson: otherPerson,
+		Scheduler: c.scheduler, Inbox: i, Journal: c.journal, Engine: c.engine, OtherPerson: otherPerson,
 		Signer: c.signer, Portal: portal.Portal{Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil))},
 	}
 	for _, f := range change {
@@ -157,6 +164,14 @@ func openWith(t *testing.T, otherPerson bool, change ...func(*console.Config)) *
 		}
 	})
 	return c
+}
+
+// now is the time of the schedules.
+func (c *fixture) now() time.Time {
+	if at := c.clock.Load(); at != nil {
+		return *at
+	}
+	return time.Now()
 }
 
 func (c *fixture) post(_ http.ResponseWriter, r *http.Request) {

@@ -50,10 +50,7 @@ func (c *Console) onRun(g *gin.Context, act func(ctx context.Context, id int64, 
 	}
 	c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
 	c.Engine.Wake()
-	if next := form.Get("next"); next != "" {
-		own = portal.Local(next)
-	}
-	g.Redirect(http.StatusSeeOther, own)
+	g.Redirect(http.StatusSeeOther, next(form, own))
 }
 
 func (c *Console) formAnswer(g *gin.Context) {
@@ -99,7 +96,7 @@ func (c *Console) formPause(g *gin.Context) {
 	if hours := form.Get("hours"); hours != "" {
 		n, err := strconv.ParseFloat(hours, 64)
 		if err != nil || !(n > 0 && n <= 24*366) {
-			c.Fail(g, portal.BadRequest(fmt.Sprintf("hours %q: want a number", hours)), "/")
+			c.Fail(g, portal.BadRequest(fmt.Sprintf("hours %q: want a number", hours)), next(form, "/"))
 			return
 		}
 		p.Until = time.Now().Add(time.Duration(n * float64(time.Hour)))
@@ -109,15 +106,15 @@ func (c *Console) formPause(g *gin.Context) {
 		err = c.check(p.Scope)
 	}
 	if err != nil {
-		c.Fail(g, portal.BadRequest(err.Error()), "/")
+		c.Fail(g, portal.BadRequest(err.Error()), next(form, "/"))
 		return
 	}
 	if err := c.Journal.SetPause(g.Request.Context(), p); err != nil {
-		c.Fail(g, err, "/")
+		c.Fail(g, err, next(form, "/"))
 		return
 	}
 	c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
-	g.Redirect(http.StatusSeeOther, "/#pauses")
+	g.Redirect(http.StatusSeeOther, next(form, "/#pauses"))
 }
 
 func (c *Console) formResume(g *gin.Context) {
@@ -131,10 +128,18 @@ func (c *Console) formResume(g *gin.Context) {
 		err = c.unpaused(g.Request.Context(), scope)
 	}
 	if err != nil {
-		c.Fail(g, err, "/")
+		c.Fail(g, err, next(form, "/"))
 		return
 	}
 	c.Logger.Info("resumed", "scope", scope)
 	c.Engine.Wake()
-	g.Redirect(http.StatusSeeOther, "/")
+	g.Redirect(http.StatusSeeOther, next(form, "/"))
+}
+
+// next is where a form leads to: where it says, on this site, or else to a page.
+func next(form url.Values, page string) string {
+	if to := form.Get("next"); to != "" {
+		return portal.Local(to)
+	}
+	return page
 }

@@ -11,13 +11,15 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
 // Names are those that the configuration in force has, and all actions.
 type Names struct {
 	Targets, Policies, Actions, Schedules []string
 
-	Kinds map[string][]string // of each target
+	Kinds   map[string][]string        // of each target
+	Windows map[string]schedule.Window // by their names
 }
 
 // Loaded is the configuration in force, with the targets that it names.

@@ -243,24 +243,12 @@ func (c *Console) policies(g *gin.Context) {
 
 func (c *Console) promote(g *gin.Context) { c.reset(g, c.Journal.Promote) }
 
-func (c *Console) closeBreaker(g *gin.Context) {
-	c.reset(g, c.Journal.CloseBreaker)
-}
+func (c *Console) demote(g *gin.Context) { c.reset(g, c.demoted) }
+
+func (c *Console) closeBreaker(g *gin.Context) { c.reset(g, c.Journal.CloseBreaker) }
 
 func (c *Console) reset(g *gin.Context, say func(ctx context.Context, policy, by, why string) error) {
-	a, ok := c.said(g, true)
-	if !ok {
-		return
+	if a, ok := c.said(g, true); ok {
+		c.Answer(g, http.StatusOK, portal.Values{"policy": g.Param("name")}, c.tell(g, a, say))
 	}
-	name := g.Param("name")
-	err := portal.ErrorWith(http.StatusNotFound, fmt.Sprintf("there is no policy %q", name))
-	for _, known := range c.Engine.Policies() {
-		if known == name {
-			err = say(g.Request.Context(), name, a.By, a.Why)
-		}
-	}
-	if err == nil {
-		c.Engine.Wake()
-	}
-	c.Answer(g, http.StatusOK, portal.Values{"policy": name}, err)
 }

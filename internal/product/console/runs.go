@@ -232,8 +232,7 @@ func guards(run remediate.Run, action remediate.Action, entries []remediate.Entr
 		if !guard.Holds(g, proposal) {
 			continue
 		}
-		doc, _, _ := strings.Cut(g.Doc, ". ")
-		a := page.Answer{Guard: g.Name, Doc: strings.TrimSuffix(doc, ".") + ".", Said: "not asked yet"}
+		a := page.Answer{Guard: g.Name, Doc: firstSentence(g.Doc), Said: "not asked yet"}
 		switch {
 		case refused != nil && refused.Reason == g.Name:
 			a.Class, a.Said, before = "busy", refused.Why, false
@@ -247,6 +246,12 @@ func guards(run remediate.Run, action remediate.Action, entries []remediate.Entr
 		all = append(all, a)
 	}
 	return all
+}
+
+// firstSentence is the summary of a doc.
+func firstSentence(doc string) string {
+	first, _, _ := strings.Cut(doc, ". ")
+	return strings.TrimSuffix(first, ".") + "."
 }
 
 // chart reads the metric of a run from Prometheus; nil where it has none.

@@ -27,6 +27,8 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/report"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
 var (
@@ -110,16 +112,18 @@ func openViews(t *testing.T, p report.Prometheus) *fixture {
 	if err := s.Use(looks()); err != nil {
 		t.Fatal(err)
 	}
+	window := night(t)
 	c := openWith(t, false, func(k *console.Config) {
 		k.Scraper = s
 		k.Metrics = func() report.Prometheus { return p }
+		k.Silences = func(context.Context) ([]inbox.Silence, error) { return silences(), p.(figures).fault }
 		k.Look = func(context.Context) (look.Report, error) { return seen(), nil }
 		k.Rights = func(context.Context) page.Rights { return unfit() }
 		k.Loaded = loaded
 		k.Names = func() console.Names {
-			return console.Names{Targets: []string{"main", "cache", "shop-api"}, Policies: []string{"bloat"},
-				Actions: []string{"bed/reindex"},
-				Kinds:   map[string][]string{"main": {"postgres"}, "cache": {"redis"}, "shop-api": {"probe"}}}
+			return console.Names{Targets: []string{"main", "cache", "shop-api"}, Policies: []string{"bloat", "table bloat"},
+				Actions: []string{"bed/reindex"}, Windows: map[string]schedule.Window{"night": window},
+				Kinds: map[string][]string{"main": {"postgres"}, "cache": {"redis"}, "shop-api": {"probe"}}}
 		}
 	})
 	c.scraper = s
@@ -181,6 +185,28 @@ func (c *fixture) fill(t *testing.T) (asks, acted int64) {
 	return asks, acted
 }
 
+// restOf makes what the pages show that are about more than runs: policies, schedules and dead letters.
+func (c *fixture) restOf(t *testing.T) {
+	t.Helper()
+	c.govern(t)
+	if err := c.journal.DemoteBy(t.Context(), "table bloat", "user/ann", "the new storage is slow"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.journal.SetPause(t.Context(), remediate.Pause{Scope: "policy/table bloat", Reason: "its disk is being changed",
+		By: "user/ann", Until: time.Now().Add(90 * time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	c.scheduler.Use(schedules(t))
+	at := time.Now()
+	for n := range 2 {
+		at = at.Add(time.Duration(n) * time.Minute)
+		if _, err := c.scheduler.Tick(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.dead(t, 3)
+}
+
 // sicken makes the table bloated anew.
 func (b *fakeTable) sicken(applied int) {
 	b.mu.Lock()
@@ -209,10 +235,14 @@ func TestViews(t *testing.T) {
 	t.Parallel()
 	c := openViews(t, figures{})
 	asks, acted := c.fill(t)
+	c.restOf(t)
 	b := c.loggedIn(t, adminToken)
 	pages := map[string]string{"now": "/", "look": "/look", "runs": "/runs?all=1", "none": "/runs?q=no+such+run",
 		"asks": fmt.Sprint("/runs/", asks), "acted": fmt.Sprint("/runs/", acted), "missing": "/runs/4711",
-		"journal": "/journal", "reports": "/reports", "settings": "/settings", "rights": "/settings/rights", "runbooks": "/runbooks", "login": "/login"}
+		"policies": "/policies", "policy": policyPath("table bloat"), "policy2": policyPath(hostile),
+		"dry": policyPath("table bloat") + "/dry-run", "calendar": "/calendar", "inbox": "/inbox",
+		"letter": "/inbox/dead_letters/1", "journal": "/journal", "reports": "/reports", "settings": "/settings",
+		"rights": "/settings/rights", "runbooks": "/runbooks", "login": "/login"}
 	views := []struct {
 		width  int
 		scheme string
@@ -220,7 +250,7 @@ func TestViews(t *testing.T) {
 	for n, v := range views {
 		for name, path := range pages {
 			if !*allViews && n > 2 && *shotsDir == "" || !*allViews && n > 0 && name != "now" && name != "look" &&
-				name != "asks" && name != "runs" {
+				name != "asks" && name != "runs" && name != "policy" && name != "calendar" {
 				continue
 			}
 			b.Window(v.width, 900, v.scheme)

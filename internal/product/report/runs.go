@@ -260,7 +260,7 @@ const openAtMost = 1000
 func (b *builder) byHand(ctx context.Context) (Figure, error) {
 	f := b.journalled("What only a person can do", "As of "+b.now()+": open incidents of alerts that have no "+
 		"action, and "+
-		"policies that were demoted because too few of their runs helped.",
+		"policies that are demoted: too few of their runs helped, or a person demoted them.",
 		"select id, alert from incidents where closed = 0 order by id", "select * from policy_states where demoted > 0")
 	f.Coverage, f.asOfNow = Coverage{}, true
 	f.Columns = []Column{{"what", Words}, {"on", Words}, {"since", Words}, {"why a person", Words}}

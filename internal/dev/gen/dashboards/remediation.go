@@ -62,7 +62,8 @@ func effect(b *board) {
 	b.stat("Awaiting approval", "Plans that are neither approved nor rejected: upkeep runs lists them.", "short", "0",
 		zero("sum("+itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`)+")")).
 		any("UpkeepPlanUnanswered").page("Runs", "/")
-	b.stat("Demoted policies", "Policies whose runs need approval, because too few of them helped: upkeep policy list "+
+	b.stat("Demoted policies", "Policies whose runs need approval, because too few of them helped or a person demoted "+
+		"them: upkeep policy list "+
 		"shows why.", "short", "0", zero("count("+policies.of("upkeep_policy_demoted")+")")).
 		any("UpkeepPolicyDemoted")
 	b.stat("Replicas", "Processes that execute runs from the same store.", "short", "not known",

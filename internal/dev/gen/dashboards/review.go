@@ -138,7 +138,8 @@ func reviewRuns(b *board) {
 	b.stat("Awaiting approval", "Plans that are neither approved nor rejected.", "short", "0",
 		zero("sum("+itself.of("upkeep_runs_active", `state="`+string(remediate.AwaitingApproval)+`"`)+")")).
 		any("UpkeepPlanUnanswered").page("Runs", "/")
-	b.stat("Demoted policies", "Policies whose runs need approval, because too few of them helped.", "short", "0",
+	b.stat("Demoted policies", "Policies whose runs need approval, because too few of them helped or a person "+
+		"demoted them.", "short", "0",
 		zero("count("+policies.of("upkeep_policy_demoted")+")")).any("UpkeepPolicyDemoted")
 	b.stat("Vulnerabilities", "Known ones of the packages of services, critical and high.", "short", "no reports",
 		"sum("+itself.of("upkeep_packages_vulnerabilities", `level=~"critical|high"`)+")").any("PackagesVulnerable")

@@ -47,6 +47,7 @@ func answers() map[string][]reflect.Type {
 		"policy close":   policy,
 		"policy list":    one(reflect.TypeFor[[]console.PolicyLine]()),
 		"policy promote": policy,
+		"policy demote":  policy,
 		"reject":         stopped,
 		"report month":   review,
 		"report quarter": review,
