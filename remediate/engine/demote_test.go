@@ -140,7 +140,7 @@ func TestTry(t *testing.T) {
 			t.Errorf("decided by: %v", want)
 		}
 		if none := e.Try(t.Context(), "none", incidents, nil); none != nil {
-			t.Errorf("a policy that there is not: %+v", none)
+			t.Errorf("an unknown policy: %+v", none)
 		}
 		h.runs(0)
 		if entries, err := h.journal.Log(t.Context(), 0, 9); err != nil || len(entries) > 0 {

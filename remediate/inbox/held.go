@@ -123,7 +123,7 @@ func (d *Delivery) quiet(ctx context.Context, am prom.Alertmanager,
 	return quiet, nil
 }
 
-// A Silence is one of Alertmanager's. Run is the run of ours that it is held for; 0 where there is none.
+// A Silence is one of Alertmanager's. Run is the run of ours that it is held for; 0 where people made it.
 type Silence struct {
 	prom.Silence
 	Run int64 `json:"run,omitempty"`

@@ -116,7 +116,7 @@ func (j *Journal) Tally(ctx context.Context, policy string, since time.Time) (t 
 	return t, rows.Err()
 }
 
-// LastActed returns the last run of a policy that acted and ended, and false where there is none.
+// LastActed returns the last run of a policy that acted and ended, and false where none did.
 func (j *Journal) LastActed(ctx context.Context, policy string) (run remediate.Run, ok bool, err error) {
 	all, err := j.read(ctx, isTallied()+" order by changed desc, id desc limit 1", policy, 0)
 	if err != nil || len(all) == 0 {

@@ -79,19 +79,6 @@ func (s *Scheduler) Keepings(ctx context.Context, n, last int) (all []Keeping, e
 // Count returns how many schedules there are.
 func (s *Scheduler) Count() int { return len(s.current()) }
 
-// current returns the schedules of now.
-func (s *Scheduler) current() []Schedule {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.schedules)
-}
-
-// coming is an occurrence of a schedule, for people.
-func (c Schedule) coming(at time.Time) Coming {
-	return Coming{Schedule: c.Name, At: at, Zone: c.Zone.String(), Cron: c.Cron.String(), Action: c.Action, Mode: c.Mode,
-		Subject: c.Subject, Query: c.Query, Windows: c.Windows}
-}
-
 // PerDay returns how often the expression comes on a day on which it comes, where no clock is put forward or back.
 func (c Cron) PerDay() int { return bits.OnesCount64(c.minutes) * bits.OnesCount32(c.hours) }
 

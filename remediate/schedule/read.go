@@ -75,6 +75,19 @@ func (s *Scheduler) occurrences(ctx context.Context, which string, args ...any) 
 	return all, rows.Err()
 }
 
+// current returns the schedules of now.
+func (s *Scheduler) current() []Schedule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.schedules)
+}
+
+// coming is an occurrence of a schedule, for people.
+func (c Schedule) coming(at time.Time) Coming {
+	return Coming{Schedule: c.Name, At: at, Zone: c.Zone.String(), Cron: c.Cron.String(), Action: c.Action,
+		Mode: c.Mode, Subject: c.Subject, Query: c.Query, Windows: c.Windows}
+}
+
 func (s *Scheduler) zones() map[string]*time.Location {
 	zones := make(map[string]*time.Location)
 	for _, c := range s.current() {

@@ -38,12 +38,14 @@ type Config struct {
 	Journal   *journal.Journal
 	Engine    *engine.Engine
 	Scheduler *schedule.Scheduler
-	Metrics   func() report.Prometheus                           // nil, or nil of it: no Prometheus is configured
-	Names     func() Names                                       // what a pause can be about
-	Quiet     Quiet                                              // says what is silenced; nil: no Alertmanager is asked
-	Signer    *notify.Signer                                     // of approval links; nil: no links
-	Silences  func(ctx context.Context) ([]inbox.Silence, error) // of Alertmanager; nil: none is asked
-	Limits    map[string]float64                                 // "action metric", or action → the limit of the rule that asks for it
+	Metrics   func() report.Prometheus // nil, or nil of it: no Prometheus is configured
+	Names     func() Names             // what a pause can be about
+	Quiet     Quiet                    // says what is silenced; nil: no Alertmanager is asked
+	Signer    *notify.Signer           // of approval links; nil: no links
+	Limits    map[string]float64       // "action metric", or action → the limit of the rule that asks for it
+
+	// Silences are those of Alertmanager; nil where none is asked.
+	Silences func(ctx context.Context) ([]inbox.Silence, error)
 
 	Loaded func() Loaded // the configuration in force; nil: it is not known
 

@@ -124,8 +124,8 @@ func (c *Console) leftToPeople(ctx context.Context, b *page.Inbox, after inbox.P
 	for i, o := range c.Engine.Outlooks(ctx, all, histories) {
 		if e := all[i]; isLeft(o, histories[e.ID]) {
 			left = append(left, e)
-			b.Left = append(b.Left, page.Left{Incident: e, Runbook: portal.RunbookOf(e), Does: care(e, o, histories[e.ID]),
-				Paged: o.Page})
+			b.Left = append(b.Left, page.Left{Incident: e, Runbook: portal.RunbookOf(e), Paged: o.Page,
+				Does: care(e, o, histories[e.ID])})
 		}
 	}
 	if c.Quiet != nil && len(left) > 0 { // that it is not known is said at the silences
@@ -174,11 +174,11 @@ func (c *Console) silenced(ctx context.Context, b *page.Inbox) {
 	}
 }
 
-func (c *Console) letterPage(g *gin.Context) {
+func (c *Console) deadLetterPage(g *gin.Context) {
 	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.Fail(g, portal.BadRequest(fmt.Sprintf("dead letter %q: want a number", portal.Line(g.Param("id"), wrongShown))),
-			page.InboxPath)
+		wrong := portal.Line(g.Param("id"), wrongShown)
+		c.Fail(g, portal.BadRequest(fmt.Sprintf("dead letter %q: want a number", wrong)), page.InboxPath)
 		return
 	}
 	l, err := c.Inbox.DeadLetter(g.Request.Context(), id)
@@ -189,6 +189,6 @@ func (c *Console) letterPage(g *gin.Context) {
 		c.Fail(g, err, page.InboxPath)
 		return
 	}
-	v := page.Letter{At: time.Now(), DeadLetter: l}
+	v := page.DeadLetter{At: time.Now(), DeadLetter: l}
 	c.Write(g, http.StatusOK, c.Frame(g, fmt.Sprintf("Dead letter %d", id), page.InboxPath), v.Nodes()...)
 }

@@ -47,7 +47,7 @@ func (c *Console) policiesPage(g *gin.Context) {
 	c.Write(g, http.StatusOK, f, p.Nodes()...)
 }
 
-// policyNamed is the policy that a page is about, or that page says that there is none.
+// policyNamed is the policy that a page is about, or the page says that it does not exist.
 func (c *Console) policyNamed(g *gin.Context) (p policy.Policy, ok bool) {
 	for _, one := range c.Engine.Book().Policies {
 		if one.Name == g.Param("name") {
@@ -158,8 +158,8 @@ func (c *Console) policyHeld(ctx context.Context, p policy.Policy, now time.Time
 			v.Paused = append(v.Paused, pause)
 		}
 	}
-	refusal, refused := remediate.Refused(guard.Breaker().Check(ctx, remediate.Proposal{Run: run, Working: w, Now: now}))
-	if refused {
+	stopped := guard.Breaker().Check(ctx, remediate.Proposal{Run: run, Working: w, Now: now})
+	if refusal, refused := remediate.Refused(stopped); refused {
 		v.Breaker = refusal.Detail
 	}
 	states, err := c.Journal.PolicyStates(ctx)
@@ -246,9 +246,10 @@ func (c *Console) trial(t engine.Trial, p page.PolicyLine) (shown page.Trial) {
 // demoted demotes a policy that acts by itself.
 func (c *Console) demoted(ctx context.Context, name, by, why string) error {
 	for _, p := range c.Engine.Book().Policies {
-		if p.Name == name && !slices.ContainsFunc(p.Steps, func(s policy.Step) bool { return s.Mode == remediate.Auto }) {
-			return portal.ErrorWith(http.StatusConflict, fmt.Sprintf("policy %q has no action in mode auto: its runs need "+
-				"approval or only observe already; to stop them, pause policy/%s", name, name))
+		acts := slices.ContainsFunc(p.Steps, func(s policy.Step) bool { return s.Mode == remediate.Auto })
+		if p.Name == name && !acts {
+			return portal.ErrorWith(http.StatusConflict, fmt.Sprintf("policy %q has no action in mode auto: its runs "+
+				"need approval or only observe already; to stop them, pause policy/%s", name, name))
 		}
 	}
 	return c.Journal.DemoteBy(ctx, name, by, why)

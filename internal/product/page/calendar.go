@@ -48,7 +48,7 @@ type Occurs struct {
 	Again  []time.Time // on the same day, with the same to say
 	Window string      // which is open, or when one opens; "" where it needs none
 	Waits  bool        // none is open
-	Paused string      // by whom and why, as far as is known; "" where it is not
+	Paused string      // who paused it and why, as far as is known; "" where it is not
 }
 
 // ScheduleLine is a schedule with what became of its last occurrences.
@@ -73,10 +73,11 @@ type Made struct {
 // Nodes are the parts of the page.
 func (c Calendar) Nodes() []Node {
 	return []Node{
-		Section(ID("head"), H1(Text("Calendar")), P(Class("soft"), Text("Each time is that of the zone of its schedule or "+
-			"window. A schedule whose window is closed waits for it."))),
+		Section(ID("head"), H1(Text("Calendar")), P(Class("soft"), Text("Each time is that of the zone of its "+
+			"schedule or window. A schedule whose window is closed waits for it."))),
 		c.schedules(),
-		Section(ID("days"), H2(Text("From "+c.From.UTC().Format(time.DateOnly)+" to "+c.To.UTC().Format(time.DateOnly))),
+		Section(ID("days"),
+			H2(Text("From "+c.From.UTC().Format(time.DateOnly)+" to "+c.To.UTC().Format(time.DateOnly))),
 			c.often(), c.days(), c.parts()),
 	}
 }
@@ -185,7 +186,8 @@ func (c Calendar) parts() Node {
 	return Nav(Class("pages"), Aria("label", "Parts of the calendar"),
 		If(!c.First, A(Href(CalendarPath), Text("From now"))),
 		Iff(!c.More.IsZero(), func() Node {
-			return A(Href(link(CalendarPath, map[string][]string{KeyFrom: {c.More.UTC().Format(time.RFC3339)}})), Rel("next"),
+			from := map[string][]string{KeyFrom: {c.More.UTC().Format(time.RFC3339)}}
+			return A(Href(link(CalendarPath, from)), Rel("next"),
 				Text("From "+c.More.Format("2 January 15:04 MST")))
 		}))
 }
@@ -199,9 +201,9 @@ func (c Calendar) schedules() Node {
 	cell := func(n int, content ...Node) Node { return Td(Data("name", columns[n]), Group(content)) }
 	return Section(ID("schedules"), H2(Text("Schedules")), Table(Class("wide"), heads(columns...),
 		TBody(Map(c.Schedules, func(s ScheduleLine) Node {
-			return Tr(cell(0, Strong(Text(s.Schedule))), cell(1, s.when()), cell(2, Text(s.Action+", mode "+string(s.Mode))),
-				cell(3, Text(on(s.Coming))), cell(4, Text(orDash(strings.Join(s.Windows, ", ")))),
-				cell(5, since(c.At, s.At)), cell(6, s.last(c.At)))
+			return Tr(cell(0, Strong(Text(s.Schedule))), cell(1, s.when()),
+				cell(2, Text(s.Action+", mode "+string(s.Mode))), cell(3, Text(on(s.Coming))),
+				cell(4, Text(orDash(strings.Join(s.Windows, ", ")))), cell(5, since(c.At, s.At)), cell(6, s.last(c.At)))
 		}))), If(c.Left > 0, P(Class("soft"), Text("and "+strconv.Itoa(c.Left)+" more schedules"))))
 }
 
@@ -213,7 +215,8 @@ func orDash(text string) string {
 }
 
 func (s ScheduleLine) when() Node {
-	return Group{Code(Text(s.Cron)), Text(" " + s.Zone), If(s.Frequent.PerDay > 0, Small(Text(" "+frequency(s.Frequent))))}
+	return Group{Code(Text(s.Cron)), Text(" " + s.Zone),
+		If(s.Frequent.PerDay > 0, Small(Text(" "+frequency(s.Frequent))))}
 }
 
 func (s ScheduleLine) last(now time.Time) Node {
@@ -228,7 +231,8 @@ func (s ScheduleLine) last(now time.Time) Node {
 		}
 		return Li(Text(outcome+" "), since(now, h.At), If(h.Why != "", Text(": "+h.Why)),
 			Map(h.Made, func(m Made) Node {
-				return Group{Text(" "), runLink(m.ID), Text(" "), If(m.State != "", pill(class(m.State), string(m.State))),
+				return Group{Text(" "), runLink(m.ID), Text(" "),
+					If(m.State != "", pill(class(m.State), string(m.State))),
 					If(m.State == "", Small(Text("not kept any more")))}
 			}), If(left > 0, Text(" and "+plural(int64(left), "more run", "more runs"))))
 	}))

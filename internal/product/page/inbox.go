@@ -14,8 +14,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-// LetterPath is where the page of a dead letter is, before its number.
-const LetterPath = InboxPath + "/dead_letters/"
+// DeadLetterPath is where the page of a dead letter is, before its number.
+const DeadLetterPath = InboxPath + "/dead_letters/"
 
 // Inbox is what came in and is left to people: alerts, deliveries that could not be read, and silences.
 type Inbox struct {
@@ -98,8 +98,8 @@ func (b Inbox) letters() Node {
 	title := H2(Text("Dead letters"))
 	switch {
 	case !b.May.Operate:
-		return Section(ID("letters"), title, P(Class("soft"), Text("Deliveries that could not be read may have secrets in "+
-			"them: to list them needs the role operate.")))
+		return Section(ID("letters"), title, P(Class("soft"), Text("Deliveries that could not be read may have "+
+			"secrets in them: to list them needs the role operate.")))
 	case len(b.Letters) == 0 && !b.Before:
 		return Section(ID("letters"), title, P(Class("good"), Text("Every delivery could be read.")))
 	}
@@ -116,11 +116,13 @@ func (b Inbox) letters() Node {
 		"answered with an error.")), Table(Class("wide"), heads(columns...), TBody(Map(b.Letters,
 		func(l remediate.DeadLetter) Node {
 			id := strconv.FormatInt(l.ID, 10)
-			return Tr(cell(0, A(Href(LetterPath+id), Text(id))), cell(1, since(b.At, l.Received)), cell(2, Text(l.Remote)),
-				cell(3, Text(l.Source)), cell(4, Text(strconv.Itoa(l.Status))),
-				cell(5, Text(remediate.Quantity("_bytes", float64(l.Size)))), Td(Data("name", columns[6]), Text(l.Error)))
+			return Tr(cell(0, A(Href(DeadLetterPath+id), Text(id))), cell(1, since(b.At, l.Received)),
+				cell(2, Text(l.Remote)), cell(3, Text(l.Source)), cell(4, Text(strconv.Itoa(l.Status))),
+				cell(5, Text(remediate.Quantity("_bytes", float64(l.Size)))),
+				Td(Data("name", columns[6]), Text(l.Error)))
 		}))),
-		Nav(Class("pages"), Aria("label", "Parts of the dead letters"), If(b.Before, A(Href(at(0)), Text("The newest"))),
+		Nav(Class("pages"), Aria("label", "Parts of the dead letters"),
+			If(b.Before, A(Href(at(0)), Text("The newest"))),
 			If(b.Older > 0, A(Href(at(b.Older)), Rel("next"), Text("Older dead letters")))))
 }
 
@@ -155,14 +157,14 @@ func (b Inbox) silence(s inbox.Silence) Node {
 		Span(Class("end"), from, Text("until "), since(b.At, s.EndsAt))))
 }
 
-// Letter is one dead letter with its body.
-type Letter struct {
+// DeadLetter is one with its body.
+type DeadLetter struct {
 	At time.Time
 	remediate.DeadLetter
 }
 
 // Nodes are the parts of the page.
-func (l Letter) Nodes() []Node {
+func (l DeadLetter) Nodes() []Node {
 	row := func(name string, value Node) Node { return Tr(Th(Attr("scope", "row"), Text(name)), Td(value)) }
 	kept := P(Class("soft"), Text("The body is whole."))
 	if int64(len(l.Body)) < l.Size {
@@ -173,7 +175,8 @@ func (l Letter) Nodes() []Node {
 			Table(Class("facts"), TBody(row("Received", since(l.At, l.Received)), row("Sender", Text(l.Remote)),
 				row("Source", Text(l.Source)), row("Answered", Text(strconv.Itoa(l.Status))),
 				row("Size", Text(remediate.Quantity("_bytes", float64(l.Size))))))),
-		Section(ID("body"), H2(Text("Body")), kept, Pre(Class("card"), Text(strings.ToValidUTF8(string(l.Body), "\uFFFD")))),
+		Section(ID("body"), H2(Text("Body")), kept,
+			Pre(Class("card"), Text(strings.ToValidUTF8(string(l.Body), "\uFFFD")))),
 		P(A(Href(InboxPath+"#letters"), Text("Back to the inbox"))),
 	}
 }

@@ -50,11 +50,13 @@ func (p PolicyLine) holds(now time.Time) Node {
 				If(!pause.Until.IsZero(), Group{Text(", until "), since(now, pause.Until)})))))
 	}
 	if p.Breaker != "" {
-		all = append(all, Li(Class("bad"), Div(Class("row"), pill("bad", "stopped by its breaker"), Span(Text(p.Breaker)))))
+		all = append(all, Li(Class("bad"),
+			Div(Class("row"), pill("bad", "stopped by its breaker"), Span(Text(p.Breaker)))))
 	}
 	if !p.Demoted.IsZero() {
-		all = append(all, Li(Class("ask"), Div(Class("row"), pill("ask", "demoted"), Strong(Text("its runs need approval")),
-			Span(Text(p.Why)), Span(Class("end"), Text("since "), since(now, p.Demoted)))))
+		all = append(all, Li(Class("ask"), Div(Class("row"), pill("ask", "demoted"),
+			Strong(Text("its runs need approval")), Span(Text(p.Why)),
+			Span(Class("end"), Text("since "), since(now, p.Demoted)))))
 	}
 	if len(all) == 0 {
 		return nil
@@ -67,8 +69,9 @@ func (p PolicyView) changes() Node {
 	var forms Group
 	if p.May.Approve {
 		if !p.Demoted.IsZero() {
-			forms = append(forms, p.form("promote", "Promote…", "Why it may act without approval again", "good", "Promote",
-				"It acts without approval again, and its breaker is closed. Runs before do not count for its effect any more."))
+			forms = append(forms, p.form("promote", "Promote…", "Why it may act without approval again", "good",
+				"Promote", "It acts without approval again, and its breaker is closed. Runs before do not count for "+
+					"its effect any more."))
 		}
 		if p.Breaker != "" {
 			forms = append(forms, p.form("close", "Close the breaker…", "Why its runs may try again", "good",
@@ -76,16 +79,16 @@ func (p PolicyView) changes() Node {
 		}
 		if p.Demoted.IsZero() && p.Acts {
 			forms = append(forms, p.form("demote", "Demote…", "Why its runs are to need approval", "bad", "Demote",
-				"Its runs need approval, until a person promotes it. A run that acts already goes on: pause the policy to "+
-					"stop it."))
+				"Its runs need approval, until a person promotes it. A run that acts already goes on: pause the "+
+					"policy to stop it."))
 		}
 	}
 	if p.May.Operate {
 		forms = append(forms, p.pausing())
 	}
 	if len(forms) == 0 {
-		return Section(ID("changes"), P(Class("soft"), Text("To pause it needs the role operate, to promote or demote it "+
-			"the role approve.")))
+		return Section(ID("changes"), P(Class("soft"), Text("To pause it needs the role operate, to promote or "+
+			"demote it the role approve.")))
 	}
 	return Section(ID("changes"), forms)
 }
@@ -143,8 +146,8 @@ func (p PolicyView) effect() Node {
 	n := -1
 	return Section(ID("effect"), H2(Text("Effect")),
 		Iff(p.Judged > 0, func() Node {
-			text := fmt.Sprintf("Of the last %s with a verdict %d resolved the alert for good", plural(int64(p.Judged), "run",
-				"runs"), p.Resolved)
+			text := fmt.Sprintf("Of the last %s with a verdict %d resolved the alert for good",
+				plural(int64(p.Judged), "run", "runs"), p.Resolved)
 			if p.Promised > 0 {
 				text += fmt.Sprintf("; it is demoted when that promises less than %g %%", p.Promised*100)
 			}
@@ -156,7 +159,8 @@ func (p PolicyView) effect() Node {
 				Td(Class("num"), Text(strconv.Itoa(long[n].runs))))
 		}))),
 		Iff(!p.Long.Since.IsZero(), func() Node {
-			return P(Class("soft"), Text("More runs acted than are counted: those since "), moment(p.Long.Since), Text("."))
+			return P(Class("soft"), Text("More runs acted than are counted: those since "), moment(p.Long.Since),
+				Text("."))
 		}),
 		P(Class("soft"), Text("Last run that acted: "), p.last(p.At)))
 }
@@ -206,9 +210,9 @@ func (d DryRun) Nodes() []Node {
 	}
 	return []Node{
 		Section(ID("head"), H1(Text("Dry run of policy "+d.Name)), d.holds(d.At),
-			P(Class("soft"), Text("What it would decide now about the alerts that fire, and would have decided about those "+
-				"that closed since "), moment(d.Since), Text(" if nothing had been done about them. Nothing is done, and "+
-				"nothing is journalled. "+plural(int64(d.Looked), "alert", "alerts")+most+": it matches "+
+			P(Class("soft"), Text("What it would decide now about the alerts that fire, and would have decided about "+
+				"those that closed since "), moment(d.Since), Text(" if nothing had been done about them. Nothing is "+
+				"done, and nothing is journalled. "+plural(int64(d.Looked), "alert", "alerts")+most+": it matches "+
 				strconv.Itoa(len(d.Trials))+" of them."))),
 		Section(ID("trials"), d.table()),
 		P(A(Href(PolicyPath(d.Name)), Text("Back to the policy"))),
