@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/systemd"
 	"github.com/ai-micro-service/upkeep/internal/platform/terminal"
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
@@ -44,6 +45,10 @@ func serve(ctx context.Context, file string) error {
 		c, _, err := safe(file)
 		return c, err
 	}
+	service, err := systemd.FromEnvironment(log)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
 	a, err := app.New(ctx, c, app.Options{Version: buildVersion(), Logger: log, Load: load})
 	if err != nil {
 		return err
@@ -63,11 +68,14 @@ func serve(ctx context.Context, file string) error {
 			case <-ctx.Done():
 				return
 			case <-hup:
-				_ = a.Reload() // logged there
+				service.Reload(a.Reload)
 			}
 		}
 	}()
 	go trimAfterStart(ctx, log)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	go service.Run(life, ctx, systemd.Process{Ready: a.Ready, Alive: a.Alive})
 	return a.Run(ctx)
 }
 
