@@ -10,8 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/process"
 	"github.com/ai-micro-service/upkeep/internal/platform/systemd"
 	"github.com/ai-micro-service/upkeep/internal/platform/terminal"
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
@@ -32,7 +32,7 @@ func serveCommand() *cobra.Command {
 }
 
 func serve(ctx context.Context, file string) error {
-	private()
+	process.Private()
 	c, weak, err := safe(file)
 	if err != nil {
 		return fail(exitUsage, err)
@@ -72,18 +72,11 @@ func serve(ctx context.Context, file string) error {
 			}
 		}
 	}()
-	go trimAfterStart(ctx, log)
+	go process.TrimAfterStart(ctx, log)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	go service.Run(life, ctx, systemd.Process{Ready: a.Ready, Alive: a.Alive})
 	return a.Run(ctx)
-}
-
-// private keeps what the process writes and has in memory from other users of the machine:
-// it makes no file for others, and its memory is in no core dump.
-func private() {
-	syscall.Umask(0o077)
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // an old kernel dumps, as its limits say
 }
 
 // safe reads a configuration that is not dangerous, and returns what is weak in it.
