@@ -74,3 +74,9 @@ func fixed(names ...string) cobra.CompletionFunc {
 
 // version is set by the linker for a release.
 var version = ""
+
+// commit is set by the linker in a release, which is built without what Go notes of a checkout: a file
+// beside the tree would change the program.
+//
+//nolint:gochecknoglobals // the linker sets variables
+var commit = ""

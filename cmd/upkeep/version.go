@@ -35,7 +35,8 @@ func versionCommand() *cobra.Command {
 
 // build says what the binary knows of itself.
 func build() console.Build {
-	b := console.Build{Version: buildVersion(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	b := console.Build{Version: buildVersion(), Commit: commit, Go: runtime.Version(), OS: runtime.GOOS,
+		Arch: runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
