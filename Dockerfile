@@ -1,19 +1,13 @@
-# One static binary and nothing else: no shell, no package manager, no root.
-FROM golang:1.26 AS build
-WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
-COPY . .
-ARG VERSION=
-RUN CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=${VERSION}" -o /upkeep ./cmd/upkeep \
- && mkdir -p /rootfs/var/lib/upkeep /rootfs/etc/upkeep /rootfs/tmp
-
+# One static binary and nothing else: no shell, no package manager, no root. make image builds it, from the
+# program that is released: tools/release/image.sh puts the files into a folder of their own.
 FROM scratch
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build --chown=65532:65532 /rootfs/ /
-COPY --from=build /upkeep /upkeep
+COPY etc /etc
+COPY upkeep /upkeep
+COPY --chown=65532:65532 state /var/lib/upkeep
+COPY --chown=65532:65532 tmp /tmp
 USER 65532:65532
 EXPOSE 9847
 VOLUME /var/lib/upkeep
+HEALTHCHECK --interval=30s --timeout=10s --start-period=2m --retries=3 CMD ["/upkeep", "health"]
 ENTRYPOINT ["/upkeep"]
 CMD ["serve", "--config", "/etc/upkeep/upkeep.yaml"]

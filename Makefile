@@ -108,8 +108,9 @@ cover: deps-test ## show what the tests reach
 	$(GO) tool cover -func=bin/cover.out | tail -1
 
 .PHONY: up
-up: ## start the whole stack in Docker, with Grafana on http://127.0.0.1:3000
+up: build ## start the whole stack in Docker, with Grafana on http://127.0.0.1:3000
 	tools/compose/secrets.sh
+	tools/release/image.sh bin/upkeep bin/image
 	docker compose up --build --detach --wait
 
 .PHONY: down
@@ -117,11 +118,12 @@ down: ## stop it again; its data stays
 	docker compose down
 
 .PHONY: release
-release: ## build for Linux on amd64 and arm64 into dist/
-	@for arch in amd64 arm64; do \
-		GOOS=linux GOARCH=$$arch CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o dist/upkeep-linux-$$arch ./cmd/upkeep || exit 1; \
-	done
-	cd dist && sha256sum upkeep-* > SHA256SUMS
+release: ## build what is released into dist/, for Linux on amd64 and arm64: programs, archives, Debian packages, bills of materials
+	@GO="$(GO)" VERSION="$(VERSION)" tools/release/release.sh dist
+
+.PHONY: image
+image: ## build the image upkeep for the Docker engine here, from the program in dist/ (make release)
+	tools/release/image.sh dist/upkeep-linux-$(shell $(GO) env GOARCH) bin/image upkeep:$(VERSION)
 
 .PHONY: deps-demo deps-test
 deps-demo: ## install the missing dependencies of the demo

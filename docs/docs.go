@@ -26,8 +26,8 @@ const (
 
 // Tasks returns the names of the pages about one task each, in the order in which one comes to need them.
 func Tasks() []string {
-	return []string{"first-week", "one-table", "least-rights", "stop-everything", "from-postgres-exporter", "upgrading",
-		"questions"}
+	return []string{"installing", "first-week", "one-table", "least-rights", "stop-everything",
+		"from-postgres-exporter", "upgrading", "questions"}
 }
 
 // Reference returns the names of the other pages, in their order.

@@ -58,6 +58,10 @@ report=$(
 		need docker.io 'a Docker engine, whose containers are looked after' has_server dockerd docker
 		need prometheus-postgres-exporter 'the exporter that reading PostgreSQL is measured beside' has prometheus-postgres-exporter
 		need prometheus-redis-exporter 'the same for Redis' has prometheus-redis-exporter
+		need lintian 'lintian, which judges the Debian package' has lintian
+		need debootstrap 'debootstrap, which makes the Debian that the package is installed in' has debootstrap
+		need iproute2 'ip, for the network of that Debian' has ip
+		need groff-base 'groff, which formats the manual page' has groff
 		need prometheus-alertmanager 'Alertmanager and amtool, for the mode outside' has_server prometheus-alertmanager amtool
 	fi
 	echo "packages:$missing"
@@ -169,8 +173,38 @@ quick_exit() {
 		rm -rf "$part"
 	fi
 }
+# A Debian in a folder, which tests copy to install, upgrade and purge packages in. Only root can make one, and
+# only root can run those tests.
+debian_root() {
+	[ "$purpose" = test ] && [ -z "$dry" ] && [ "$(id -u)" = 0 ] || return 0
+	into=$servers/debian-root-1
+	if [ -e "$into" ]; then return 0; fi
+	suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+	mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' "Codename: $suite" 'Component: main' | head -n 1)
+	echo "making a Debian to install packages in, of $suite from $mirror: it takes a minute" >&2
+	mkdir -p "$servers"
+	part=$(mktemp -d "$servers/part-XXXXXX")
+	debootstrap --variant=minbase --include=adduser "$suite" "$part" "$mirror" >"$part.log" 2>&1 || { tail -20 "$part.log" >&2; exit 1; }
+	rm -rf "$part.log" "$part"/var/cache/apt/archives/*.deb "$part"/var/lib/apt/lists/* "$part"/usr/share/locale/*
+	chmod 755 "$servers" "$part"
+	mv "$part" "$into"
+}
+# What makes the Debian package and the bill of materials, and what reads the compose stack, is built once, and not
+# while tests run.
+release_tools() {
+	[ "$purpose" = test ] && [ -z "$dry" ] || return 0
+	here=$(cd "$(dirname "$0")" && pwd)
+	(
+		cd "$here/.."
+		for tool in nfpm cyclonedx-gomod github.com/compose-spec/compose-go/v2/cmd; do
+			GOFLAGS='-trimpath -buildvcs=false -mod=readonly' CGO_ENABLED=0 go tool -modfile=tools/release/go.mod "$tool" --help >/dev/null 2>&1 || true
+		done
+	)
+}
 if [ -z "$packages" ]; then
 	other_servers
+	debian_root
+	release_tools
 	axe_core
 	object_store
 	redis_defrag
@@ -222,6 +256,8 @@ if ! install; then
 fi
 rm -f "$log"
 other_servers
+debian_root
+release_tools
 axe_core
 object_store
 redis_defrag

@@ -48,6 +48,7 @@ soak unused "" "all cases of all versions" "$go" test -count 1 -v -timeout 1h -r
 soak flood "" "1,000,000 alerts" "$go" test -count 1 -v -timeout 12h -run 'TestAttackFlood' ./cmd/upkeep -flood 1000000
 soak panels "" "every panel, value, range and scrape interval" "$go" test -count 1 -v -timeout 3h -run 'TestEveryPanelHasData$' ./internal/dev/gen/dashboards -panels.all
 soak views "" "every page, width and scheme" "$go" test -count 1 -v -timeout 1h -run 'TestViews$' ./internal/product/console -views.all
+soak release "" "amd64 and arm64, twice, without a cache" "$go" test -count 1 -v -timeout 2h ./internal/dev/release -archs.all
 soak mutants "" all "$go" run ./internal/dev/gen/mutants
 
 echo

@@ -76,8 +76,8 @@ The exit status says what happened:
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{statusCommand(), lookCommand(), alertsCommand(), targetsCommand(),
-		actionsCommand(),
+	for _, c := range []*cobra.Command{statusCommand(), healthCommand(), lookCommand(), alertsCommand(),
+		targetsCommand(), actionsCommand(),
 		inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), forecastCommand(), reportCommand(),
 		planCommand(), runCommand(), approveCommand(), rejectCommand(), cancelCommand(), retryCommand(),
 		pauseCommand(), resumeCommand(), policyCommand(), journalCommand(), loginCommand()} {

@@ -10,8 +10,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/process"
+	"github.com/ai-micro-service/upkeep/internal/platform/systemd"
 	"github.com/ai-micro-service/upkeep/internal/platform/terminal"
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
@@ -31,7 +32,7 @@ func serveCommand() *cobra.Command {
 }
 
 func serve(ctx context.Context, file string) error {
-	private()
+	process.Private()
 	c, weak, err := safe(file)
 	if err != nil {
 		return fail(exitUsage, err)
@@ -43,6 +44,10 @@ func serve(ctx context.Context, file string) error {
 	load := func() (*config.Config, error) {
 		c, _, err := safe(file)
 		return c, err
+	}
+	service, err := systemd.FromEnvironment(log)
+	if err != nil {
+		return fail(exitUsage, err)
 	}
 	a, err := app.New(ctx, c, app.Options{Version: buildVersion(), Logger: log, Load: load})
 	if err != nil {
@@ -63,19 +68,15 @@ func serve(ctx context.Context, file string) error {
 			case <-ctx.Done():
 				return
 			case <-hup:
-				_ = a.Reload() // logged there
+				service.Reload(a.Reload)
 			}
 		}
 	}()
-	go trimAfterStart(ctx, log)
+	go process.TrimAfterStart(ctx, log)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	go service.Run(life, ctx, systemd.Process{Ready: a.Ready, Alive: a.Alive})
 	return a.Run(ctx)
-}
-
-// private keeps what the process writes and has in memory from other users of the machine:
-// it makes no file for others, and its memory is in no core dump.
-func private() {
-	syscall.Umask(0o077)
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // an old kernel dumps, as its limits say
 }
 
 // safe reads a configuration that is not dangerous, and returns what is weak in it.

@@ -45,6 +45,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer timer.Stop()
 	said := ""
 	for {
+		e.loops()
 		var err error
 		if !e.flood.rising(time.Now(), e.c.Inbox.Waiting()) {
 			err = e.Decide(ctx)
@@ -65,6 +66,21 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// loops notes that the loop of Run goes on.
+func (e *Engine) loops() {
+	now := time.Now() // of the machine: it is compared with it
+	e.looped.Store(&now)
+}
+
+// Looped returns when the loop of Run last went on; zero before it has begun. It goes on each second,
+// unless the store makes it wait.
+func (e *Engine) Looped() time.Time {
+	if at := e.looped.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // begin makes this process one of those that carry runs, as soon as the store can be had.
@@ -103,6 +119,7 @@ func (e *Engine) Decide(ctx context.Context) error {
 	now := e.setting.Load()
 	book, edition, text := now.book, now.edition, now.bookText
 	for {
+		e.loops()
 		incidents, err := e.c.Inbox.Undecided(ctx, edition, batch)
 		if err != nil || len(incidents) == 0 {
 			return err

@@ -1,11 +1,14 @@
 package engine_test
 
 import (
+	"context"
 	"maps"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
@@ -221,5 +224,44 @@ func TestActionGoes(t *testing.T) {
 		if run := h.is(1, remediate.StateRefused); run.Reason != remediate.ReasonTarget {
 			t.Errorf("reason %q", run.Reason)
 		}
+	})
+}
+
+// A heldJournal does not say what is due while it is held.
+type heldJournal struct {
+	engine.Journal
+	hold atomic.Pointer[chan struct{}]
+}
+
+func (j *heldJournal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
+	if hold := j.hold.Load(); hold != nil {
+		<-*hold
+	}
+	return j.Journal.Due(ctx, n)
+}
+
+// The loop goes on each second, also where nothing happens, and the engine says when it last did.
+func TestLooped(t *testing.T) {
+	bubble(t, func(t *testing.T, h *harness) {
+		j := &heldJournal{Journal: h.journal}
+		idle := h.engine(j)
+		if at := idle.Looped(); !at.IsZero() {
+			t.Errorf("it has looped at %s and has not begun", at)
+		}
+		e, _ := h.liveOn(j)
+		goes := func(want bool) {
+			t.Helper()
+			pass(time.Minute)
+			if still := time.Since(e.Looped()); (still <= 2*time.Second) != want {
+				t.Errorf("it last went on %s ago, want it going on: %t", still, want)
+			}
+		}
+		goes(true)
+		hold := make(chan struct{})
+		j.hold.Store(&hold)
+		goes(false)
+		j.hold.Store(nil)
+		close(hold)
+		goes(true)
 	})
 }

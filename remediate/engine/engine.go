@@ -89,7 +89,8 @@ type Engine struct {
 	flood   flood
 	hush    chan struct{} // a silence is needed
 
-	turned  chan struct{} // another setting is in force
+	turned  chan struct{}             // another setting is in force
+	looped  atomic.Pointer[time.Time] // when the loop of Run last went on
 	setting atomic.Pointer[setting]
 	uses    uses // of the settings
 

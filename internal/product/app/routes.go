@@ -144,13 +144,8 @@ func say(g *gin.Context, status int, format string, args ...any) {
 }
 
 func (a *App) ready(g *gin.Context) {
-	if err := a.store.Ping(g.Request.Context()); err != nil { // it may name a host, a user and a file
-		a.unready.Do(func() { a.log.Warn("not ready", "err", err) })
-		say(g, http.StatusServiceUnavailable, "not ready: the store takes no writes; the log of upkeep says why")
-		return
-	}
-	if a.embedded != nil && !a.embedded.Ready() {
-		say(g, http.StatusServiceUnavailable, "not ready: the embedded Prometheus does not run yet")
+	if err := a.readiness(g.Request.Context(), false); err != nil {
+		say(g, http.StatusServiceUnavailable, "not ready: %v", err)
 		return
 	}
 	say(g, http.StatusOK, "upkeep is ready")

@@ -428,6 +428,12 @@ func filesThatLack() []wrong {
 			"password_file: OPEN\n",
 			want: []string{`upkeep.yaml:4: warning: redis main: its password goes to h unencrypted; use rediss://`,
 				`upkeep.yaml:5: targets.redis.password_file: the file `}},
+		{name: "program that is not there", text: "targets:\n  redis:\n    - name: main\n      url: rediss://h\n      " +
+			"password_command: [/does/not/exist, S3cret]\n",
+			want: []string{`upkeep.yaml:5: targets.redis.password_command: /does/not/exist does not exist; install the program, or name another`}},
+		{name: "file that is no program", text: "targets:\n  redis:\n    - name: main\n      url: rediss://h\n      " +
+			"password_command: [/etc/passwd]\n",
+			want: []string{`upkeep.yaml:5: targets.redis.password_command: /etc/passwd is no program; name one that upkeep's user may run`}},
 		{name: "token that others can read", text: sound + "web:\n  tokens:\n    - {name: a, role: view, file: OPEN}\n",
 			want: []string{`upkeep.yaml:13: web.tokens.file: the file `}},
 		{name: "without TLS", text: sound + "web:\n  listen: :9847\n  token_file: CLOSED\n  external_url: http://h:9847\n",

@@ -120,6 +120,10 @@ func (k *checker) keys(v reflect.Value, at place) {
 }
 
 func (k *checker) key(v reflect.Value, at place, key string) {
+	if command, ok := v.Interface().([]string); ok && key == config.CommandKey {
+		k.command(at, command)
+		return
+	}
 	if v.Kind() != reflect.String {
 		k.keys(v, at)
 		return
@@ -135,6 +139,25 @@ func (k *checker) key(v reflect.Value, at place, key string) {
 		if os.Getenv(value) == "" {
 			k.warn(at, "%s names the environment variable %s, which is not set here; set it for upkeep's process",
 				name(at), value)
+		}
+	}
+}
+
+// command checks a program that upkeep is to run. It does not run it: what it writes is known when a
+// connection is made, which --connect tries.
+func (k *checker) command(at place, argv []string) {
+	if len(argv) == 0 || !filepath.IsAbs(argv[0]) { // the latter is said already
+		return
+	}
+	info, err := os.Stat(argv[0])
+	switch {
+	case err != nil:
+		k.fault(at, "%s: %s; install the program, or name another", name(at), reason(argv[0], err))
+	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
+		k.fault(at, "%s: %s is no program; name one that upkeep's user may run", name(at), argv[0])
+	default:
+		if err := files.Ours(argv[0]); err != nil {
+			k.fault(at, "%s: %v", name(at), err)
 		}
 	}
 }

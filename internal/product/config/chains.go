@@ -38,7 +38,7 @@ func (d *decoder) windows(c *Config, n *yaml.Node) {
 // as "always".
 func (d *decoder) noneEmpty(n *yaml.Node, name string) {
 	for _, key := range keys(reflect.TypeFor[schedule.Spec]()) {
-		if list := child(n, key); list != nil && resolve(list).Kind == yaml.SequenceNode &&
+		if list := under(n, key); list != nil && resolve(list).Kind == yaml.SequenceNode &&
 			len(resolve(list).Content) == 0 {
 			d.fault(list, "window %s: %s is empty; an entry was expected, or no %s at all", strconv.Quote(name), key,
 				key)

@@ -35,9 +35,10 @@ type Config struct {
 
 // A Store is the database of the journal and the inbox.
 type Store struct {
-	URL          string `yaml:"url" doc:"PostgreSQL database: postgres://upkeep@host:5432/upkeep?sslmode=verify-full. Without a password. Several replicas of upkeep share it, and take over each other's runs. Empty: a SQLite file in data_dir, for a single upkeep."`
-	PasswordFile string `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
-	PasswordEnv  string `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	URL             string   `yaml:"url" doc:"PostgreSQL database: postgres://upkeep@host:5432/upkeep?sslmode=verify-full. Without a password. Several replicas of upkeep share it, and take over each other's runs. Empty: a SQLite file in data_dir, for a single upkeep."`
+	PasswordFile    string   `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv     string   `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	PasswordCommand []string `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged."`
 
 	Retention time.Duration `yaml:"retention" default:"400d" min:"1s" doc:"How long the journal, runs, closed incidents, notifications and dead letters are kept. Runs that have not ended, open incidents and what belongs to them stay. The journal verifies from a signed checkpoint on. At least as long as the longest cooldown, breaker_for and approval_lifetime of a policy."`
 }
@@ -81,15 +82,16 @@ func (t Targets) Count() int {
 
 // Postgres is one PostgreSQL server.
 type Postgres struct {
-	Name           string    `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	URL            string    `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full. Without a password."`
-	PasswordFile   string    `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
-	PasswordEnv    string    `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
-	ReplicaOf      string    `yaml:"replica_of" doc:"Name of the primary (or upstream standby), if it is a target too: indexes that only queries on this standby use then count as used."`
-	StandbysListed bool      `yaml:"standbys_listed" default:"false" doc:"Set to true if every standby of this server that answers queries is a target with replica_of, including standbys fed from the WAL archive and cascaded ones. Until then, no index counts as unused if WAL is archived, or if a standby of the last 35 days is missing or not a target."`
-	Exclude        []string  `yaml:"exclude" doc:"Databases that upkeep neither reads nor changes, for example those reserved by a provider, like rdsadmin or cloudsqladmin."`
-	StatementText  bool      `yaml:"statement_text" default:"true" doc:"Export the text of expensive statements, without literals."`
-	Archives       []Archive `yaml:"archives" doc:"Retention of tables: which rows are too old, and what happens to them."`
+	Name            string    `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL             string    `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full. Without a password."`
+	PasswordFile    string    `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv     string    `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	PasswordCommand []string  `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged."`
+	ReplicaOf       string    `yaml:"replica_of" doc:"Name of the primary (or upstream standby), if it is a target too: indexes that only queries on this standby use then count as used."`
+	StandbysListed  bool      `yaml:"standbys_listed" default:"false" doc:"Set to true if every standby of this server that answers queries is a target with replica_of, including standbys fed from the WAL archive and cascaded ones. Until then, no index counts as unused if WAL is archived, or if a standby of the last 35 days is missing or not a target."`
+	Exclude         []string  `yaml:"exclude" doc:"Databases that upkeep neither reads nor changes, for example those reserved by a provider, like rdsadmin or cloudsqladmin."`
+	StatementText   bool      `yaml:"statement_text" default:"true" doc:"Export the text of expensive statements, without literals."`
+	Archives        []Archive `yaml:"archives" doc:"Retention of tables: which rows are too old, and what happens to them."`
 }
 
 // An Archive says which rows of a table are past their age.
@@ -122,11 +124,12 @@ type Destination struct {
 
 // A Redis is one Redis or Valkey server.
 type Redis struct {
-	Name         string  `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	URL          string  `yaml:"url" required:"a URL" doc:"Where it is: redis://host:6379, rediss://host:6379 with TLS, unix:///path. Without a password."`
-	PasswordFile string  `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
-	PasswordEnv  string  `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
-	Restart      Restart `yaml:"restart" doc:"How the action redis/restart restarts it: docker and container, or systemd. Empty: the action is refused."`
+	Name            string   `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL             string   `yaml:"url" required:"a URL" doc:"Where it is: redis://host:6379, rediss://host:6379 with TLS, unix:///path. Without a password."`
+	PasswordFile    string   `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv     string   `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	PasswordCommand []string `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged."`
+	Restart         Restart  `yaml:"restart" doc:"How the action redis/restart restarts it: docker and container, or systemd. Empty: the action is refused."`
 }
 
 // A Restart says who restarts a server.

@@ -152,6 +152,13 @@ func TestWrong(t *testing.T) {
 			"f:1: stanza is for pgbackrest, and backup a is files"},
 		{"kind of report", "targets: {packages: [{name: a, kind: gem, path: /x}]}\n",
 			`f:1: kind is "gem"; pip or npm or trivy was expected`},
+		{"a password by a file and a program", "targets:\n  redis:\n  - {name: a, url: redis://h, password_file: f,\n" +
+			"    password_command: [/bin/x]}\n",
+			"f:4: redis a has password_command and password_file or password_env; one was expected"},
+		{"a program without a path", target + "store: {url: 'postgres://h/d', password_command: [pass, show, S3cret]}\n",
+			"f:2: the store: the first entry of password_command is no absolute path; the program and its arguments were expected"},
+		{"a program as text", "targets: {postgres: [{name: a, url: 'postgres://h', password_command: /bin/x}]}\n",
+			`f:1: password_command is "/bin/x"; a list was expected`},
 		{"restart by both", redisRestart("{docker: d, container: c, systemd: r.service}"),
 			"f:3: redis a is restarted by both docker and systemd; one was expected"},
 		{"restart of no unit", redisRestart("{systemd: '-H evil redis.service'}"),

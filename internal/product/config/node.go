@@ -83,7 +83,7 @@ func kind(n *yaml.Node) string {
 // at returns the node at a path of keys and indexes, or the nearest above it.
 func at(n *yaml.Node, path ...any) *yaml.Node {
 	for _, step := range path {
-		next := child(resolve(n), step)
+		next := under(resolve(n), step)
 		if next == nil {
 			return n
 		}
@@ -92,7 +92,7 @@ func at(n *yaml.Node, path ...any) *yaml.Node {
 	return n
 }
 
-func child(n *yaml.Node, step any) *yaml.Node {
+func under(n *yaml.Node, step any) *yaml.Node {
 	switch step := step.(type) {
 	case int:
 		if n.Kind == yaml.SequenceNode && step < len(n.Content) {
@@ -118,7 +118,7 @@ func (d *decoder) twice(n *yaml.Node, section, what string, names []string) {
 }
 
 // has reports whether a mapping has a key.
-func has(n *yaml.Node, key string) bool { return child(resolve(n), key) != nil }
+func has(n *yaml.Node, key string) bool { return under(resolve(n), key) != nil }
 
 // beginning is the least that a configuration says.
 const beginning = `

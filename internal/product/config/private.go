@@ -19,6 +19,9 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
 
+// CommandKey is the key of a program, with its arguments, that writes a secret.
+const CommandKey = "password_command"
+
 // SecretKey reports whether a key names a file with a secret.
 func SecretKey(key string) bool {
 	return slices.Contains(
@@ -28,7 +31,7 @@ func SecretKey(key string) bool {
 }
 
 // Private refuses a configuration that names a secret which other users of the machine can
-// read or write. What is not there is said where it is read.
+// read or write, or a program that they can write. What is not there is said where it is read.
 func (c *Config) Private() error { return private(reflect.ValueOf(*c)) }
 
 func private(v reflect.Value) (err error) {
@@ -40,6 +43,11 @@ func private(v reflect.Value) (err error) {
 				continue
 			}
 			value := v.FieldByIndex(f.Index)
+			if command, ok := value.Interface().([]string); ok && key == CommandKey && len(command) > 0 {
+				if is := files.Ours(command[0]); is != nil && !errors.Is(is, fs.ErrNotExist) {
+					err = errors.Join(err, fmt.Errorf("%s: %w", key, is))
+				}
+			}
 			if value.Kind() != reflect.String || !SecretKey(key) || value.String() == "" {
 				err = errors.Join(err, private(value))
 				continue

@@ -27,7 +27,7 @@ func (s *Source) Line(path ...any) int {
 func (s *Source) Value(path ...any) string {
 	n := s.root
 	for _, step := range path {
-		if n = child(resolve(n), step); n == nil {
+		if n = under(resolve(n), step); n == nil {
 			return ""
 		}
 	}

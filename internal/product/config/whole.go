@@ -107,7 +107,8 @@ func (d *decoder) elsewhere(c *Config, n *yaml.Node) {
 			"grafana has a timestamp_header and neither secret_file nor secret_env; without a secret nothing is signed")
 	}
 	s := c.Store
-	d.server(at(n, "store"), "the store", s.URL, s.PasswordFile, s.PasswordEnv, "postgres", "postgresql")
+	d.passwords(at(n, "store"), "the store", s.PasswordFile, s.PasswordEnv, s.PasswordCommand)
+	d.server(at(n, "store"), "the store", s.URL, "postgres", "postgresql")
 	if s.URL == "" && s.Password() != nil {
 		d.fault(at(n, "store"), "the store has a password and no url; the file in data_dir needs none")
 	}
@@ -130,8 +131,9 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	var postgres, redis, host, docker, probe, backup, packages []string
 	for i, p := range t.Postgres {
 		postgres = append(postgres, p.Name)
-		d.server(at(n, "targets", "postgres", i), "postgres "+p.Name, p.URL, p.PasswordFile, p.PasswordEnv, "postgres",
-			"postgresql")
+		where := at(n, "targets", "postgres", i)
+		d.passwords(where, "postgres "+p.Name, p.PasswordFile, p.PasswordEnv, p.PasswordCommand)
+		d.server(where, "postgres "+p.Name, p.URL, "postgres", "postgresql")
 	}
 	for i, p := range t.Postgres {
 		if p.ReplicaOf != "" && (p.ReplicaOf == p.Name || !slices.Contains(postgres, p.ReplicaOf)) {
@@ -144,8 +146,9 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	}
 	for i, r := range t.Redis {
 		redis = append(redis, r.Name)
-		d.server(at(n, "targets", "redis", i), "redis "+r.Name, r.URL, r.PasswordFile, r.PasswordEnv, "redis", "rediss",
-			"unix")
+		where := at(n, "targets", "redis", i)
+		d.passwords(where, "redis "+r.Name, r.PasswordFile, r.PasswordEnv, r.PasswordCommand)
+		d.server(where, "redis "+r.Name, r.URL, "redis", "rediss", "unix")
 	}
 	for i, h := range t.Host {
 		host = append(host, h.Name)
@@ -294,11 +297,26 @@ func (d *decoder) absolute(n *yaml.Node, root string) {
 	}
 }
 
-// server checks where a server is and where its password is.
-func (d *decoder) server(n *yaml.Node, name, address, passwordFile, passwordEnv string, schemes ...string) {
-	if passwordFile != "" && passwordEnv != "" {
+// passwords checks where the password of a server comes from.
+func (d *decoder) passwords(n *yaml.Node, name, file, env string, command []string) {
+	if file != "" && env != "" {
 		d.fault(at(n, "password_env"), "%s has both password_file and password_env; one was expected", name)
 	}
+	if len(command) == 0 {
+		return
+	}
+	where := at(n, "password_command")
+	if file != "" || env != "" {
+		d.fault(where, "%s has password_command and password_file or password_env; one was expected", name)
+	}
+	if !filepath.IsAbs(command[0]) { // the arguments are not shown: one may be a secret
+		d.fault(where, "%s: the first entry of password_command is no absolute path; the program and its arguments "+
+			"were expected, like [/usr/bin/pass, show, upkeep/main]", name)
+	}
+}
+
+// server checks where a server is.
+func (d *decoder) server(n *yaml.Node, name, address string, schemes ...string) {
 	if address == "" {
 		return // said already
 	}

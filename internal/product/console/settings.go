@@ -79,9 +79,15 @@ func (c *Console) collecting(in *config.Config) (all []page.Collecting) {
 	return all
 }
 
+// commit is set by the linker in a release, which is built without what Go notes of a checkout: a file
+// beside the tree would change the program.
+//
+//nolint:gochecknoglobals // the linker sets variables
+var commit = ""
+
 // BuildOf says what this binary was built from.
 func BuildOf(version string) Build {
-	b := Build{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	b := Build{Version: version, Commit: commit, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {

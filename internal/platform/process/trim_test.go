@@ -1,9 +1,11 @@
-package main
+package process_test
 
 import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/process"
 )
 
 // What is given back is not needed, and what is needed comes again: the test goes on.
@@ -18,12 +20,12 @@ func TestTrim(t *testing.T) {
 	}
 	before := pages()
 	for range 3 {
-		if err := trim(); err != nil {
+		if err := process.Trim(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Logf("%s kB of files before, %s kB after", before, pages())
-	if c := command(); len(c.Commands()) < 5 || c.UsageString() == "" {
-		t.Errorf("commands: %v", c.Commands())
+	if before == "" || pages() == "" {
+		t.Error("/proc/self/status is read no more")
 	}
 }

@@ -1,4 +1,5 @@
-package main
+// Package process is about this process as a program of the machine: its memory, and what others see of it.
+package process
 
 import (
 	"context"
@@ -16,24 +17,24 @@ import (
 // once, and the embedded storage is open.
 const started = 10 * time.Second
 
-// trimAfterStart gives back, once, the memory that only the start needed. Where that fails the process
+// TrimAfterStart gives back, once, the memory that only the start needed. Where that fails the process
 // is a little larger, and nothing else.
-func trimAfterStart(ctx context.Context, log *slog.Logger) {
+func TrimAfterStart(ctx context.Context, log *slog.Logger) {
 	select {
 	case <-ctx.Done():
 		return
 	case <-time.After(started):
 	}
-	if err := trim(); err != nil {
+	if err := Trim(); err != nil {
 		log.Debug("memory of the start is not given back", "err", err)
 	}
 }
 
-// trim gives back the free heap, and the pages of the binary: the packages that are
+// Trim gives back the free heap, and the pages of the binary: the packages that are
 // linked touch two thirds of it when they are initialized, and little of it is used again.
 // What is is read again, mostly from the page cache. A part of the binary with pages that
 // were written to, as the linker's relocations are, is left alone.
-func trim() error {
+func Trim() error {
 	debug.FreeOSMemory()
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -61,4 +62,11 @@ func trim() error {
 		}
 	}
 	return nil
+}
+
+// Private keeps what the process writes and has in memory from other users of the machine:
+// it makes no file for others, and its memory is in no core dump.
+func Private() {
+	unix.Umask(0o077)
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // an old kernel dumps, as its limits say
 }
