@@ -170,6 +170,9 @@ func TestEveryWrongValue(t *testing.T) {
 	}
 	tried := 0
 	for _, k := range all {
+		if len(k.path) > 2 && k.path[0] == "policies" && k.path[1] == 1 && k.path[2] != "steps" {
+			continue // tried in the first policy
+		}
 		for _, value := range wrongFor(k.field) {
 			text, err := yaml.Marshal(put(document(t, whole), k.path, value))
 			if err != nil {
@@ -333,7 +336,7 @@ func TestRandomConfigurations(t *testing.T) {
 		t.Fatalf("only %d keys", len(able))
 	}
 	used := make(map[string]bool)
-	for range 150 {
+	for range 100 {
 		doc := document(t, whole)
 		want, err := Parse("/etc/f", []byte(whole), knownHere())
 		if err != nil {
