@@ -26,7 +26,7 @@ demo: deps-demo build ## see the whole loop on private servers; ARGS=--once ends
 # The packages that take longest begin first, so that none is left to run alone at the
 # end; four at a time with four tests each, since tests also wait. They are built as "make build" does,
 # with paths that are the same in every checkout, so that what was built once is found.
-LONGEST = remediate/actions/postgres remediate/actions/postgres/rows cmd/upkeep remediate/actions/docker remediate/actions/redis internal/product/rights collectors/postgres remediate/engine remediate/actions internal/product/app
+LONGEST = internal/dev/release remediate/actions/postgres remediate/actions/postgres/rows cmd/upkeep remediate/actions/docker remediate/actions/redis internal/product/rights collectors/postgres remediate/engine remediate/actions internal/product/app
 
 .PHONY: test
 test: deps-test ## run every test; ARGS=-race and the like go to go test

@@ -34,9 +34,14 @@ func (a *App) readiness(ctx context.Context, without bool) error {
 // Alive returns nil unless the engine's loop does not go on, for no known reason. A store that takes no
 // writes is one: a restart would not mend it, and would end the metrics too.
 func (a *App) Alive(ctx context.Context) error {
-	looped := a.engine.Looped()
-	still := time.Since(looped)
-	if looped.IsZero() || still < stuckAfter || a.store.Ping(ctx) != nil {
+	return stuck(a.engine.Looped(), time.Now(), func() error { return a.store.Ping(ctx) })
+}
+
+// stuck returns an error where a loop that last went on at a time has not since, and the store takes writes. A loop
+// that has not begun waits for the store too.
+func stuck(looped, now time.Time, writes func() error) error {
+	still := now.Sub(looped)
+	if looped.IsZero() || still < stuckAfter || writes() != nil {
 		return nil
 	}
 	return fmt.Errorf("the engine has not looked for work for %s", still.Round(time.Second))
