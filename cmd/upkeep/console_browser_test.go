@@ -217,6 +217,7 @@ func TestConsoleClicked(t *testing.T) {
 		t.Error("the page was loaded again")
 	}
 	d.governs(t, 5)
+	d.settings(t)
 	for _, wrong := range b.Wrong(home) {
 		if !strings.Contains(wrong, "about:blank") {
 			t.Error(wrong)
@@ -286,4 +287,22 @@ func (d *desk) governs(t *testing.T, next int64) {
 			t.Errorf("the journal has no entry %s because of %q: %+v", note, why, log)
 		}
 	}
+}
+
+// settings follows the links to the settings, to the rights that are missing on the server, and to the journal, and
+// has it verified.
+func (d *desk) settings(t *testing.T) {
+	t.Helper()
+	b := d.browser
+	b.Click(`nav a[href="/settings"]`)
+	d.shows(t, "#targets", "answers")
+	d.shows(t, "#collectors", "postgres/")
+	b.Click(`a[href="/settings/rights"]`)
+	d.shows(t, "main", "superuser") // as which the test logs in
+	b.Click(`nav a[href="/journal"]`)
+	d.shows(t, "#entries", "nothing else runs now")
+	b.Click("#filter form.line button")
+	d.shows(t, "#filter", "journal OK: ")
+	b.Click(`nav a[href="/reports"]`)
+	d.shows(t, "#reports", "No report yet")
 }

@@ -143,8 +143,8 @@ func TestTry(t *testing.T) {
 			t.Errorf("an unknown policy: %+v", none)
 		}
 		h.runs(0)
-		if entries, err := h.journal.Log(t.Context(), 0, 9); err != nil || len(entries) > 0 {
-			t.Errorf("it was journalled: %+v %v", entries, err)
+		if part, err := h.journal.Find(t.Context(), journal.EntryFilter{}, 9); err != nil || len(part.Entries) > 0 {
+			t.Errorf("it was journalled: %+v %v", part.Entries, err)
 		}
 	})
 }

@@ -37,7 +37,8 @@ func TestDemotedByAPerson(t *testing.T) {
 		if done, err := d.Demote(t.Context(), name, "1 of 9", 7); done || err != nil {
 			t.Errorf("by its effect too: %v %v", done, err)
 		}
-		all, err := d.Log(t.Context(), 0, 9)
+		part, err := d.Find(t.Context(), journal.EntryFilter{}, 9)
+		all := part.Entries
 		if err != nil || len(all) != 1 || all[0].Note != remediate.NoteDemoted || all[0].By != "user/ann" ||
 			!strings.HasSuffix(all[0].Why, "is demoted: user/ann: the storage is slow") {
 			t.Errorf("%+v %v", all, err)

@@ -236,6 +236,7 @@ func TestViews(t *testing.T) {
 	c := openViews(t, figures{})
 	asks, acted := c.fill(t)
 	c.restOf(t)
+	c.older(t, 70) // reports are of whole days
 	b := c.loggedIn(t, adminToken)
 	pages := map[string]string{"now": "/", "look": "/look", "runs": "/runs?all=1", "none": "/runs?q=no+such+run",
 		"asks": fmt.Sprint("/runs/", asks), "acted": fmt.Sprint("/runs/", acted), "missing": "/runs/4711",

@@ -79,10 +79,10 @@ func percent(share float64) string {
 
 // send says how a report gets to others.
 func (r Reports) send() Node {
-	name := "2026-10"
+	command := "upkeep report month --format pdf"
 	for _, l := range r.Periods {
 		if l.Over && !l.Quarter {
-			name = l.Name
+			command = "upkeep report month --month " + l.Name + " --format pdf --out " + l.Name + ".pdf"
 			break
 		}
 	}
@@ -94,6 +94,6 @@ func (r Reports) send() Node {
 	return Section(ID("send"), H2(Text("Send or print one")), Div(Class("card"),
 		P(Text("Print the page of a report from the browser: it is made for A4. Saved, it is one file that refers to "+
 			"nothing else. Or let the command write it, as a page, a PDF, Markdown or JSON:")),
-		Pre(Class("copy"), Text("upkeep report month --month "+name+" --format pdf --out "+name+".pdf")),
+		Pre(Class("copy"), Text(command)),
 		P(Text(monthly+" To mail the file, run the command from cron."))))
 }

@@ -45,17 +45,17 @@ func List(ctx context.Context, c Config) (all []Listed, err error) {
 	for from := this; !from.Before(whole.From); from = from.AddDate(0, -1, 0) {
 		if from.Month()%3 == 0 || from.Equal(this) { // a quarter is before its months
 			quarter := months(time.Date(from.Year(), (from.Month()-1)/3*3+1, 1, 0, 0, 0, 0, time.UTC), 3)
-			all = quarter.list(all, now, whole, days, known)
+			all = quarter.list(all, now, oldest, whole, days, known)
 		}
-		all = months(from, 1).list(all, now, whole, days, known)
+		all = months(from, 1).list(all, now, oldest, whole, days, known)
 	}
 	return all, err
 }
 
-// list appends a period that has a whole day.
-func (p Period) list(all []Listed, now time.Time, whole Period, days []*float64, known bool) []Listed {
+// list appends a period that has a day whose end the journal has seen.
+func (p Period) list(all []Listed, now, oldest time.Time, whole Period, days []*float64, known bool) []Listed {
 	p, err := p.until(now)
-	if err != nil {
+	if err != nil || !p.end.After(oldest) {
 		return all
 	}
 	l := Listed{Name: p.Name, Title: p.Title(), Quarter: p.months == 3, Over: !p.end.Before(p.To)}

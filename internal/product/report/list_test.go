@@ -60,6 +60,11 @@ func TestListOfReports(t *testing.T) {
 	if all, err := report.List(t.Context(), first); err != nil || named(all) != "2026-Q3 2026-08 2026-07 2026-Q2 2026-06" {
 		t.Errorf("on the first: %s (%v)", named(all), err)
 	}
+	today := f.config // nothing is known of a whole day yet
+	today.Now = func() time.Time { return date(6, 20).Add(20 * time.Hour) }
+	if all, err := report.List(t.Context(), today); err != nil || len(all) > 0 {
+		t.Errorf("on its first day: %s (%v)", named(all), err)
+	}
 	f.write(`update entries set entry = '{"at":"2020-01-01T03:00:00Z","why":"first"}'`)
 	if all, err := report.List(t.Context(), without); err != nil || len(all) != 19 || all[18].Name != "2025-08" {
 		t.Errorf("a journal of years: %s (%v)", named(all), err)
