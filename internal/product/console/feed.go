@@ -2,6 +2,8 @@ package console
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,4 +76,23 @@ type keptReports struct {
 type keptRights struct {
 	turn chan struct{} // held by who asks
 	last page.Rights
+}
+
+// problemLimit is how many letters of an error a page shows.
+const problemLimit = 300
+
+// short is an error in one line that is not long. A connection that is tried again and again says the same in
+// several lines: once is enough.
+func short(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.Join(strings.Fields(line), " "); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	text = strings.Join(lines, " ")
+	if letters := []rune(text); len(letters) > problemLimit {
+		return string(letters[:problemLimit]) + "…"
+	}
+	return text
 }

@@ -32,9 +32,6 @@ const (
 
 	// pageAgain is when a browser without JavaScript loads the page again.
 	pageAgain = 30 * time.Second
-
-	// problemLimit is how many letters of an error a page shows.
-	problemLimit = 300
 )
 
 func (c *Console) nowPage(g *gin.Context) {
@@ -330,20 +327,4 @@ func problems(all []scrape.Status) (list []page.Problem) {
 		list = append(list, page.Problem{Text: text, Where: where[text]})
 	}
 	return list
-}
-
-// short is an error in one line that is not long. A connection that is tried again and again says the same in
-// several lines: once is enough.
-func short(text string) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.Join(strings.Fields(line), " "); line != "" && !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
-	text = strings.Join(lines, " ")
-	if letters := []rune(text); len(letters) > problemLimit {
-		return string(letters[:problemLimit]) + "…"
-	}
-	return text
 }

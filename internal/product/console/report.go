@@ -97,7 +97,9 @@ func (c *Console) reportsPage(g *gin.Context) {
 		}
 	}
 	r := c.listed.last
-	r.Monthly = c.loaded().Config.Report.Monthly
+	if c.Loaded != nil {
+		r.Monthly = c.Loaded().Config.Report.Monthly
+	}
 	c.Write(g, http.StatusOK, c.Frame(g, "Reports", page.ReportsPath), r.Nodes()...)
 }
 

@@ -23,10 +23,11 @@ type Reports struct {
 func (r Reports) Nodes() []Node {
 	return []Node{
 		Section(ID("reports"), H1(Text("Reports")),
-			P(Class("soft"), Text("The review of a month or a quarter: services, statements, growth, bloat, backups, what "+
-				"upkeep did and what it leaves to people. A report is made when it is opened, which takes some seconds.")),
-			If(r.Unknown != "", P(Class("busy"), Role("status"), Text("Which part of the time data cover is not known: "+
-				r.Unknown))),
+			P(Class("soft"), Text("The review of a month or a quarter: services, statements, growth, bloat, backups, "+
+				"what upkeep did and what it leaves to people. A report is made when it is opened, which takes "+
+				"some seconds.")),
+			If(r.Unknown != "", P(Class("busy"), Role("status"), Text("Which part of the time data cover is not "+
+				"known: "+r.Unknown))),
 			r.table()),
 		r.send(),
 	}
@@ -34,7 +35,8 @@ func (r Reports) Nodes() []Node {
 
 func (r Reports) table() Node {
 	if len(r.Periods) == 0 {
-		return P(Class("soft"), Text("No report yet: a period needs one whole day (UTC) since upkeep was first started."))
+		return P(Class("soft"), Text("No report yet: a period needs one whole day (UTC) since upkeep was first "+
+			"started."))
 	}
 	return Table(Class("wide"), heads("Period", "Name", "Part", "Data cover"),
 		TBody(Map(r.Periods, func(l report.Listed) Node {
@@ -86,8 +88,8 @@ func (r Reports) send() Node {
 			break
 		}
 	}
-	monthly := "With report: {monthly: true} in the configuration, upkeep notifies of the review of each month on the first " +
-		"of the next."
+	monthly := "With report: {monthly: true} in the configuration, upkeep notifies of the review of each month on " +
+		"the first of the next."
 	if r.Monthly {
 		monthly = "upkeep notifies of the review of each month on the first of the next (report.monthly)."
 	}

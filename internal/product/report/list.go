@@ -18,8 +18,8 @@ type Listed struct {
 // is deleted.
 const mostMonths = 14
 
-// List returns the months and quarters since the oldest entry of the journal, the newest first. It asks Prometheus once:
-// where that fails, the shares are not known and err says why, and the list holds all the same. A period
+// List returns the months and quarters since the oldest entry of the journal, the newest first. It asks Prometheus
+// once: where that fails, the shares are not known and err says why, and the list holds all the same. A period
 // in which upkeep was not running is listed too, with the share that says so.
 func List(ctx context.Context, c Config) (all []Listed, err error) {
 	now := time.Now().UTC()
