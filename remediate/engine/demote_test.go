@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/alertmanager/pkg/labels"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
