@@ -289,3 +289,55 @@ func (c *Console) tell(g *gin.Context, a Answer,
 	c.Engine.Wake()
 	return nil
 }
+
+// A PolicyLine is one policy with its state and its results.
+type PolicyLine struct {
+	Name  string       `json:"name"`
+	Match []string     `json:"match"` // all must match the labels of an alert
+	Steps []PolicyStep `json:"steps"` // one after the other, until one has helped
+	journal.PolicyState
+	Resolved int `json:"resolved"` // of the last judged runs, for good
+	Judged   int `json:"judged"`
+}
+
+// A PolicyStep is an action of a policy, and how far it may go.
+type PolicyStep struct {
+	Action string         `json:"action"`
+	Mode   remediate.Mode `json:"mode"`
+}
+
+func (c *Console) policies(g *gin.Context) {
+	var lines []PolicyLine
+	states, err := c.Journal.PolicyStates(g.Request.Context())
+	for _, p := range c.Engine.Book().Policies {
+		l := PolicyLine{Name: p.Name, PolicyState: journal.PolicyState{Policy: p.Name}}
+		for _, m := range p.Match {
+			l.Match = append(l.Match, m.String())
+		}
+		for _, s := range p.Steps {
+			l.Steps = append(l.Steps, PolicyStep{s.Action, s.Mode})
+		}
+		for _, s := range states {
+			if s.Policy == p.Name {
+				l.PolicyState = s
+			}
+		}
+		if err == nil {
+			l.Resolved, l.Judged, err = c.Journal.Effect(g.Request.Context(), p.Name)
+		}
+		lines = append(lines, l)
+	}
+	c.Answer(g, http.StatusOK, lines, err)
+}
+
+func (c *Console) promote(g *gin.Context) { c.reset(g, c.Journal.Promote) }
+
+func (c *Console) demote(g *gin.Context) { c.reset(g, c.demoted) }
+
+func (c *Console) closeBreaker(g *gin.Context) { c.reset(g, c.Journal.CloseBreaker) }
+
+func (c *Console) reset(g *gin.Context, say func(ctx context.Context, policy, by, why string) error) {
+	if a, ok := c.said(g, true); ok {
+		c.Answer(g, http.StatusOK, portal.Values{"policy": g.Param("name")}, c.tell(g, a, say))
+	}
+}
