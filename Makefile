@@ -55,6 +55,12 @@ generate: ## write catalogs, reference pages, dashboards and the example configu
 	$(GO) test ./cmd/upkeep -run TestReference -update >/dev/null
 	$(GO) test ./internal/product/app -run TestRoutes -update >/dev/null
 
+.PHONY: pictures
+pictures: deps-test ## take the pictures of the console in docs/pictures, with the test that clicks it
+	@mkdir -p docs/pictures
+	$(GO) test -count 1 -run TestConsoleClicked ./cmd/upkeep -pictures $(CURDIR)/docs/pictures
+	@chmod 644 docs/pictures/*.png
+
 .PHONY: lint
 lint: ## gofmt, vet, golangci-lint
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: $$unformatted" >&2; exit 1; }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +17,21 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
+
+// pictures is where the pictures of README and docs are written, "make pictures" says it.
+var pictures = flag.String("pictures", "", "the folder of the pictures") //nolint:gochecknoglobals // a flag
+
+// picture takes one of the page that is open.
+func (d *desk) picture(t *testing.T, name string) {
+	t.Helper()
+	if *pictures == "" {
+		return
+	}
+	d.browser.Window(1100, 700, "light")
+	if err := os.WriteFile(filepath.Join(*pictures, name+".png"), d.browser.Shot(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A desk is an upkeep with a PostgreSQL, and a person before its console.
 type desk struct {
@@ -146,6 +163,7 @@ func TestConsoleClicked(t *testing.T) {
 	for _, want := range []string{"policy dead rows", "run 1", "waits for a person who may approve"} {
 		d.shows(t, "#firing", want)
 	}
+	d.picture(t, "now")
 	b.Fill("#why-1", "the table is small")
 	b.Click("#asks button[value=approve]")
 	if details := d.awaits(t, 1, remediate.Resolved); !said(details, remediate.NoteApproved, ": the table is small") {
@@ -212,6 +230,7 @@ func TestConsoleClicked(t *testing.T) {
 	b.Value("window.kept = 'kept'")
 	d.awaits(t, 4, remediate.Resolved)
 	d.shows(t, "#head [role=status]", "resolved") // live
+	d.picture(t, "run")
 	servertest.Eventually(t, "the table is vacuumed", func() bool { return d.vacuumed(t, "slow") == 1 })
 	if b.Value("window.kept") != "kept" {
 		t.Error("the page was loaded again")
