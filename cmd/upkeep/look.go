@@ -119,7 +119,7 @@ func printLook(w io.Writer, r sight.Report) {
 		fmt.Fprintln(w)
 	}
 	for _, l := range r.Left {
-		fmt.Fprintf(w, "and %d more of %s on %s, smaller than these\n", l.Count, l.Kind, l.Server)
+		fmt.Fprintf(w, "and %d more of %s on %s, each as large at most\n", l.Count, l.Kind, l.Server)
 	}
 	for _, u := range r.Unknown {
 		fmt.Fprintf(w, "NOT KNOWN on %s, %s: %s\n", u.Server, u.What, u.Why)

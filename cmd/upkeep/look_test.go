@@ -53,7 +53,7 @@ INFO (service) on cache: no limit
   cost: memory
   plan: redis/defrag (a name in it cannot be typed: ask for JSON)
 
-and 3 more of postgres/table_bloat on main, smaller than these
+and 3 more of postgres/table_bloat on main, each as large at most
 NOT KNOWN on main, postgres/sessions: hidden
   GRANT x TO y;
 NOT KNOWN on cache, redis/slowlog: NOPERM

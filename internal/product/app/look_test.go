@@ -124,7 +124,8 @@ func startFor(t *testing.T, set map[string]string) (p *sandbox.Postgres, shop st
 		}
 	})
 	servertest.Exec(t, p.URL, "create role watcher login", "grant pg_monitor, pg_read_all_data to watcher",
-		"create role web login", `create role "Poor" login`)
+		"create role web login", `create role "Poor" login`, `create database "clo""sed"`,
+		`revoke connect on database "clo""sed" from public`, `grant connect on database "clo""sed" to watcher`)
 	servertest.NewDatabase(t, p.URL, "shop")
 	shop = as(t, p, "upkeep", "shop")
 	servertest.Exec(t, shop, "create extension pg_stat_statements", "grant all on schema public to web")
@@ -259,6 +260,11 @@ func TestLook(t *testing.T) {
 		return u.Server == "poor" && u.What == "postgres/sessions" && u.SQL == `GRANT pg_read_all_stats TO "Poor";`
 	}) {
 		t.Errorf("what the poor role may not read: %+v", r.Unknown)
+	}
+	if !slices.ContainsFunc(r.Unknown, func(u look.Unknown) bool {
+		return u.Server == "poor" && u.SQL == `GRANT CONNECT ON DATABASE "clo""sed" TO "Poor";`
+	}) {
+		t.Errorf("a database that the poor role sees nothing of: %+v", r.Unknown)
 	}
 	for _, kind := range []string{"redis/no_limit", "redis/slow_log"} {
 		if find(r, "cache", ill{kind: kind}) == nil {

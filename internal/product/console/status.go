@@ -157,12 +157,27 @@ func (c *Console) lookPage(g *gin.Context) {
 		c.Fail(g, fmt.Errorf("the targets cannot be looked at: %w", err), "/")
 		return
 	}
+	if err := known(r, g.Query(page.KeyServer), g.Query(page.KeyHarm)); err != nil {
+		c.Fail(g, err, page.LookPath)
+		return
+	}
 	l := page.Look{Report: r, May: portal.May(g), Server: g.Query(page.KeyServer), Harm: g.Query(page.KeyHarm)}
 	f := c.Frame(g, "Look", page.LookPath)
 	if !r.Complete { // the first look of a start
 		f.Again = lookAgain
 	}
 	c.Write(g, http.StatusOK, f, l.Nodes()...)
+}
+
+// known refuses a server and a harm that do not exist: their empty lists would look as if all were well.
+func known(r look.Report, server, harm string) error {
+	if server != "" && !slices.ContainsFunc(r.Targets, func(s look.Seen) bool { return s.Server == server }) {
+		return portal.BadRequest(fmt.Sprintf("no target has the name %q", server))
+	}
+	if harm != "" && !slices.Contains(look.Harms(), look.Harm(harm)) {
+		return portal.BadRequest(fmt.Sprintf("harm %q: want one of %v", harm, look.Harms()))
+	}
+	return nil
 }
 
 // lookAgain is when a look is shown again that has not everything yet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
@@ -22,6 +23,17 @@ const (
 //
 // Rights: none beyond CONNECT. Versions: 13 and later. Cost: none.
 const serverSQL = `select current_user::text, pg_is_in_recovery(), current_setting('server_version_num')::int4`
+
+// closedSQL lists the databases of which a role sees nothing.
+//
+// Rights: none beyond CONNECT to the first database. Versions: 13 and later. Cost: one pass over pg_database.
+const closedSQL = `
+select datname::text, datallowconn
+  from pg_database
+ where not datistemplate and datconnlimit <> -2
+   and not (datallowconn and has_database_privilege(oid, 'CONNECT'))
+ order by datname
+ limit $1`
 
 // preparedSQL lists the prepared transactions. One is there for a moment where all is well: it was prepared
 // to be committed.
@@ -130,6 +142,9 @@ func askPostgres(ctx context.Context, t *target.Postgres) (p Postgres, unknown [
 		fail("prepared transactions, foreign keys, scans, constraints and triggers", err)
 		return p, unknown
 	}
+	closed, err := closed(ctx, server, t, p.Role)
+	fail("databases without the right to connect", err)
+	unknown = append(unknown, closed...)
 	statements, all := false, true
 	for _, name := range names {
 		found, err := p.database(ctx, t, name)
@@ -143,6 +158,26 @@ func askPostgres(ctx context.Context, t *target.Postgres) (p Postgres, unknown [
 		p.Statements = &statements
 	}
 	return p, unknown
+}
+
+// closed are the databases that cannot be asked.
+func closed(ctx context.Context, server target.Querier, t *target.Postgres, role string) (all []Unknown, err error) {
+	rows, err := target.Rows[struct {
+		Name   string
+		Allows bool
+	}](ctx, server, closedSQL, mostRows)
+	for _, r := range rows {
+		if slices.Contains(t.Exclude, r.Name) {
+			continue
+		}
+		one := Unknown{Server: t.Name, What: "database " + r.Name, Why: "it allows no connections (datallowconn)"}
+		if r.Allows {
+			one.Why = "the role has no right to connect to it"
+			one.SQL = "GRANT CONNECT ON DATABASE " + quoted(r.Name) + " TO " + quoted(role) + ";"
+		}
+		all = append(all, one)
+	}
+	return all, err
 }
 
 // database asks one database, and reports whether it has the extension pg_stat_statements.

@@ -1,6 +1,7 @@
 package look
 
 import (
+	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors/redis"
@@ -98,6 +99,17 @@ func (c Changed) added() float64 { return c.Seconds - c.Calls*c.Before() }
 // A finder finds one kind of thing that is wrong.
 type finder func(f Facts) []Finding
 
+// changes reports whether what a person is to do changes a table, which a standby refuses. A setting is its own.
+func changes(byHand string) bool {
+	for _, word := range []string{"ALTER TABLE ", "CREATE INDEX ", "Change the column ", "Make the index ",
+		"enable them again", "make an index "} {
+		if strings.Contains(byHand, word) {
+			return true
+		}
+	}
+	return false
+}
+
 // find returns what is wrong with a target.
 func (f Facts) find(all []finder) (found []Finding) {
 	for _, one := range all {
@@ -106,7 +118,7 @@ func (f Facts) find(all []finder) (found []Finding) {
 				x.Subject = map[string]string{"server": f.Server}
 			}
 			x.Server = f.Server
-			if x.Plan != nil && f.Postgres.Standby {
+			if f.Postgres.Standby && (x.Plan != nil || changes(x.ByHand)) {
 				x.Plan, x.ByHand = nil, "Do it on the primary: this server is a standby, which takes no changes."
 			}
 			found = append(found, x)

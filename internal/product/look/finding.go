@@ -102,7 +102,7 @@ type Seen struct {
 // A Report is what was found at a moment, the worst first.
 type Report struct {
 	At       time.Time `json:"at,omitzero"`
-	Complete bool      `json:"complete"` // every collector has answered, or failed to
+	Complete bool      `json:"complete"` // every target answers, and every collector has answered or failed to
 	Targets  []Seen    `json:"targets"`
 	Findings []Finding `json:"findings"`
 	Left     []Left    `json:"left_out"`

@@ -118,7 +118,7 @@ func (l *Looker) look(ctx context.Context) (Report, error) {
 		all = append(all, found...)
 		r.Targets = append(r.Targets, Seen{Server: p.server, Kind: p.kind, Findings: len(found),
 			Pending: state.pending})
-		r.Complete = r.Complete && len(state.pending) == 0
+		r.Complete = r.Complete && len(state.pending) == 0 && f.Down == ""
 		if f.Down == "" { // why it is down is a finding
 			r.Unknown = append(r.Unknown, granted(append(state.unknown, unknown...), f.Postgres.Role)...)
 		}
@@ -157,10 +157,25 @@ func down(f Facts) []Finding {
 	if f.Down == "" {
 		return nil
 	}
+	evidence := []Evidence{{What: "answer", Value: f.Down, From: "collectors of " + f.Kind, At: f.At}}
+	if loginRefused(f.Down) {
+		return []Finding{{Kind: f.Kind + "/login_refused", Severity: severity(remediate.Warning), Harm: Care,
+			Title: "it answers, and refuses the login of upkeep", Cost: "nothing else is known of it",
+			Evidence: evidence, ByHand: "Check the user and the password of the target in the configuration."}}
+	}
 	return []Finding{{Kind: f.Kind + "/down", Severity: severity(remediate.Critical), Harm: Service,
 		Title: "it does not answer", Cost: "what needs it fails, and nothing else is known of it",
-		Evidence: []Evidence{{What: "answer", Value: f.Down, From: "collectors of " + f.Kind, At: f.At}},
-		ByHand:   "Find out why before it is started again."}}
+		Evidence: evidence, ByHand: "Find out why before it is started again."}}
+}
+
+// loginRefused reports whether an error is the answer of a server that lets a client not in.
+func loginRefused(text string) bool {
+	for _, code := range []string{"NOAUTH", "WRONGPASS", "SQLSTATE 28"} {
+		if strings.Contains(text, code) {
+			return true
+		}
+	}
+	return false
 }
 
 // A place is a target: those of two kinds may have one name, as a server and its backups.

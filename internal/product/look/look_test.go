@@ -308,6 +308,36 @@ upkeep_host_reboot_required{server="main"} 1`, want: []string{
 	}
 }
 
+// A server that refuses the login answers; on a standby nothing is changed by hand either.
+func TestDownAndStandby(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"dial tcp 10.0.0.1:6379: connect: connection refused": "critical redis/down: it does not answer",
+		"NOAUTH Authentication required.":                     "warning redis/login_refused: it answers, and refuses the login of upkeep",
+		"WRONGPASS invalid username-password pair":            "warning redis/login_refused: it answers, and refuses the login of upkeep",
+		"failed SASL auth: FATAL: password authentication failed for user \"u\" (SQLSTATE 28P01)": "warning redis/login_refused: it answers, " +
+			"and refuses the login of upkeep",
+	} {
+		if diff := cmp.Diff([]string{want}, lines(Facts{Server: "main", Kind: "redis", At: at, Down: text}.find([]finder{down}))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+	f := Facts{Server: "main", Kind: "postgres", At: at, Figures: figures(t, `
+upkeep_postgres_sequence_used_ratio{server="main",database="d",schema="s",sequence="q",table="t",column="c"} 0.9
+upkeep_postgres_setting{server="main",name="fsync"} 0`)}
+	f.Postgres.Standby = true
+	f.Postgres.Constraints = []Constraint{{"d", "s", "t", "k"}}
+	f.Postgres.ForeignKeys = []ForeignKey{{"d", "s", "t", "k", "u", 1e6, "CREATE INDEX CONCURRENTLY ON t (u);"}}
+	f.Postgres.Triggers = []Triggers{{"d", "s", "t", []string{"a"}, false}, {"d", "s", "t", []string{"a", "b"}, false}}
+	f.Postgres.Scans = []Scans{{"d", "s", "t", 1 << 30, 1e6, 100, 1e8, 0, nil}}
+	for _, x := range f.find(finders("postgres")) {
+		own := x.Kind == "postgres/setting_fsync"
+		if primary := strings.HasPrefix(x.ByHand, "Do it on the primary"); primary == own {
+			t.Errorf("%s: %s", x.Kind, x.ByHand)
+		}
+	}
+}
+
 // Severity comes before harm, harm before size, and of each kind of each server the largest ten are listed.
 func TestRank(t *testing.T) {
 	t.Parallel()

@@ -295,17 +295,19 @@ func sequences(f Facts) (found []Finding) {
 			continue
 		}
 		s := x.subject("database", "schema", "sequence", "table", "column")
+		byHand := "Let it begin again, or drop it where it is of no use: it belongs to no column."
 		title := fmt.Sprintf("sequence %s is used up to %s", pgx.Identifier{s["schema"], s["sequence"]}.Sanitize(),
 			remediate.Quantity(pgSequence, x.Value))
 		if s["column"] != "" {
 			title += fmt.Sprintf(", counting what column %s of table %s can hold", quoted(s["column"]),
 				quoted(s["table"]))
+			byHand = "Change the column to bigint, and the sequence with it, before the last value is used."
 		}
 		found = append(found, Finding{Kind: "postgres/sequence_near_end", Severity: worse(x.Value, nearEnd,
 			veryNearEnd),
 			Harm: Service, Subject: s, Title: title, Cost: "after its last value every insert that needs it fails",
 			Evidence: []Evidence{x.evidence()},
-			ByHand:   "Change the column to bigint, and the sequence with it, before the last value is used."})
+			ByHand:   byHand})
 	}
 	return found
 }

@@ -223,7 +223,7 @@ func (l Look) left() Node {
 			if r.Bytes > 0 {
 				text += ", " + remediate.Quantity("_bytes", r.Bytes) + " together"
 			}
-			return Li(Class("info"), Text(text+": smaller than those above."))
+			return Li(Class("info"), Text(text+": each as large as those above at most."))
 		})))
 }
 
