@@ -167,17 +167,21 @@ func (w *workload) settle(t *testing.T, s *store.Store) {
 		}
 		acks += w.acked[p.table]
 		switch {
-		case w.acked[p.table] == 0 || knew == 0:
+		case knew == 0:
 			lost++
 		case did > 1:
 			doubled++
 		case did == 0:
 			undone++
 		}
-		if did != 1 || knew != 1 || acted[p.table] != 1 || w.acked[p.table] == 0 {
-			t.Errorf("%s: acknowledged %d times, %d incidents, %d runs resolved, done %d times; want at least once, "+
-				"and once each", p.table, w.acked[p.table], knew, acted[p.table], did)
+		// Acknowledged never: the answers came too late for the proxy, and what was written is done all the same.
+		if did != 1 || knew != 1 || acted[p.table] != 1 {
+			t.Errorf("%s: acknowledged %d times, %d incidents, %d runs resolved, done %d times; want once each",
+				p.table, w.acked[p.table], knew, acted[p.table], did)
 		}
+	}
+	if acks < len(w.tables) {
+		t.Errorf("%d deliveries of %d tables were acknowledged: the test shows little", acks, len(w.tables))
 	}
 	t.Logf("%d incidents (%d rebuilds), %d alerts acknowledged, %d deliveries refused; %d lost, %d done twice, %d not "+
 		"done, %d runs, %d hanging", len(w.tables), rebuilds, acks, w.refused, lost, doubled, undone, len(runs),

@@ -231,3 +231,19 @@ func TestExitHelp(t *testing.T) {
 		t.Error(status, text)
 	}
 }
+
+// Output that a full disk has not taken is a fault, whatever prints it.
+func TestOutputIsLost(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"version"}, {"--help"}, {"actions", "--help"}, {"completion", "bash"}} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var errs strings.Builder
+		if code := execute(args, full, &errs); code != int(exitFault) || !strings.Contains(errs.String(), "no space left") {
+			t.Errorf("%v: exit status %d, %q", args, code, errs.String())
+		}
+		_ = full.Close() // nothing was written
+	}
+}

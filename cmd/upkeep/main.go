@@ -34,6 +34,9 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 		err = root.ExecuteContext(ctx)
 	}
 	_ = out.Flush() // half of a letter at most
+	if err == nil && out.Err() != nil {
+		err = fmt.Errorf("the output could not be written: %w", out.Err())
+	}
 	status, text := outcome(err)
 	if text != "" {
 		fmt.Fprintln(errs, "upkeep:", text)

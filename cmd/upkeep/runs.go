@@ -45,8 +45,9 @@ incident or its subject was gone; --all and --state list them too. A run in stat
 needs a person (upkeep approve or upkeep reject); one in state ` + string(remediate.Waiting) + ` waits for a guard.
 docs/states.md describes all states.
 
-With --watch the list is shown again whenever it changes, until Ctrl-C. Where the output is no terminal
-each run is written when it changes: a line of text, of JSON (-o json) or a YAML document.`,
+With --watch the list is shown again whenever it changes, until Ctrl-C, which ends it well (status 0).
+Where the output is no terminal each run is written when it changes: a line of text, of JSON (-o json)
+or a YAML document.`,
 		Example: `  upkeep runs --state active                 what has not ended
   upkeep runs --target main --since 7d       of one target in a week
   upkeep runs --policy "index bloat" --all   of one policy, also those that did nothing

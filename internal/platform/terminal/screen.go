@@ -43,15 +43,37 @@ const usualWidth = 80
 // A Screen is where a command writes to. What is written to it is shown as visible.Writer shows it.
 type Screen struct {
 	*visible.Writer
-	raw    io.Writer
+	raw    *keeper
 	width  int
 	colour bool
+}
+
+// A keeper keeps the first error of a writer: who prints does not look at each.
+type keeper struct {
+	io.Writer
+	err error
+}
+
+func (k *keeper) Write(p []byte) (n int, err error) {
+	if n, err = k.Writer.Write(p); err != nil && k.err == nil {
+		k.err = err
+	}
+	return n, err
+}
+
+// Err returns the first error of what was written.
+func (s *Screen) Err() error { return s.raw.err }
+
+// screenOn returns a screen without width and colours.
+func screenOn(w io.Writer) *Screen {
+	raw := &keeper{Writer: w}
+	return &Screen{Writer: visible.NewWriter(raw), raw: raw}
 }
 
 // New returns the screen of a writer. Only a terminal has a width and colours, which the environment variable
 // NO_COLOR and a TERM that is dumb switch off.
 func New(w io.Writer) *Screen {
-	s := &Screen{Writer: visible.NewWriter(w), raw: w}
+	s := screenOn(w)
 	f, ok := w.(*os.File)
 	if !ok || !Is(f) {
 		return s
@@ -70,12 +92,14 @@ func Of(w io.Writer) *Screen {
 	if s, ok := w.(*Screen); ok {
 		return s
 	}
-	return &Screen{Writer: visible.NewWriter(w), raw: w}
+	return screenOn(w)
 }
 
 // Sized returns a screen on a terminal of so many columns.
 func Sized(w io.Writer, width int, colour bool) *Screen {
-	return &Screen{Writer: visible.NewWriter(w), raw: w, width: width, colour: colour}
+	s := screenOn(w)
+	s.width, s.colour = width, colour
+	return s
 }
 
 // Is reports whether a file is a terminal.
