@@ -295,7 +295,7 @@ func (e *Entrance) wrong(g *gin.Context, route Route, began time.Time, err error
 
 // stranger answers a request without a login.
 func (e *Entrance) stranger(g *gin.Context, route Route) {
-	if route.Page && e.Login != nil && g.Request.Method != http.MethodPost {
+	if e.Login != nil && (route.Form || route.Page && g.Request.Method != http.MethodPost) {
 		g.Header("WWW-Authenticate", `Bearer realm="upkeep"`) // a browser shows the page, and asks nothing itself
 		g.Status(http.StatusUnauthorized)
 		e.Login(g)

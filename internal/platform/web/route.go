@@ -23,6 +23,7 @@ type Route struct {
 	Proof string        // what the handler itself asks for in the place of a login
 
 	Page  bool          // for people: other sites may link to it, and it asks strangers to log in
+	Form  bool          // a form of a page posts to it: whose session has ended is asked to log in
 	Body  int64         // how many bytes a body may have; defaultBody where 0
 	Time  time.Duration // how long an answer may take; defaultTime where 0
 	Pool  Pool          // which requests at once share a bound; of an open route, those of strangers too

@@ -227,3 +227,18 @@ func TestRunsFilter(t *testing.T) {
 		return strings.Contains(text, fmt.Sprintf(`<a href="/runs/%d">`, asks))
 	})
 }
+
+// A form that is sent after the end of the session does nothing, and leads by a login back to its page.
+func TestFormAfterTheSession(t *testing.T) {
+	t.Parallel()
+	c := open(t)
+	for path, back := range map[string]string{"/runs/7/answer": "/runs/7", "/pause": "/",
+		"/policies/a%2Fb%22/promote": "/policies/a%2Fb%22"} {
+		res, err := http.PostForm(c.page.URL+path, url.Values{"why": {"it is well"}})
+		status, text, header := fetch(t, res, err)
+		if status != http.StatusUnauthorized || !strings.HasPrefix(header.Get("Content-Type"), "text/html") ||
+			!strings.Contains(text, "Nothing was done") || !strings.Contains(text, `name="next" value="`+back+`"`) {
+			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -47,8 +48,14 @@ func (p *Portal) LoginRoutes() []web.Route {
 	}
 }
 
-// AskLogin shows the login page in the place of another page.
+// AskLogin shows the login page in the place of another page, or of what a form has posted: the login leads back to
+// the page of the form.
 func (p *Portal) AskLogin(g *gin.Context) {
+	if g.Request.Method == http.MethodPost {
+		p.showLogin(g, "Nothing was done: the session has ended. Log in, and send it again.",
+			path.Dir(g.Request.URL.EscapedPath()))
+		return
+	}
 	p.showLogin(g, "", g.Request.URL.RequestURI())
 }
 

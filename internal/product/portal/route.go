@@ -23,7 +23,7 @@ func PageAt(path string, need access.Role, doc string, handler gin.HandlerFunc) 
 // FormAt is a route that a form of a page posts to.
 func FormAt(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
 	r := web.Post(path, need, doc, handler)
-	r.Body, r.Time = MaxForm, requestTime
+	r.Body, r.Time, r.Form = MaxForm, requestTime, true
 	return r
 }
 
