@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -131,9 +132,9 @@ func between(
 			t.Fatal(err)
 		}
 	}
-	pooler := exec.CommandContext(t.Context(), path(program), args...)
-	pooler.SysProcAttr = new(syscall.SysProcAttr)
-	if os.Geteuid() == 0 { // which it refuses to be
+	pooler := exec.CommandContext(context.WithoutCancel(t.Context()), path(program), args...)
+	pooler.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children end with it
+	if os.Geteuid() == 0 {                                   // which it refuses to be
 		owner, err := os.Stat(filepath.Join(s.Dir, "data"))
 		if err != nil {
 			t.Fatal(err)
@@ -149,8 +150,8 @@ func between(
 		t.Fatalf("%s (of Debian's packages pgbouncer and pgpool2): %v", program, err)
 	}
 	t.Cleanup(func() {
-		_ = pooler.Process.Kill() // it runs
-		_ = wait()                // by that signal
+		_ = syscall.Kill(-pooler.Process.Pid, syscall.SIGKILL) // they run
+		_ = wait()                                             // by that signal
 	})
 	u, err := url.Parse(s.URL)
 	if err != nil {
