@@ -152,16 +152,27 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 
 // send sends a request with a token. The one of this machine is sent to an upkeep that knows it.
 func (l login) send(r *http.Request, base string, patience time.Duration) (res *http.Response, err error) {
-	h := &http.Client{Timeout: patience, CheckRedirect: noRedirect}
-	if l.file != "" {
-		h = oneConnection(patience)
-		err = prove(r.Context(), h, base, l)
-	}
-	if err == nil {
-		if l.token != "" {
-			r.Header.Set("Authorization", "Bearer "+l.token)
+	for tries := 0; ; tries++ {
+		h := &http.Client{Timeout: patience, CheckRedirect: noRedirect}
+		if err = nil; l.file != "" {
+			h = oneConnection(patience)
+			err = prove(r.Context(), h, base, l)
 		}
-		res, err = h.Do(r)
+		if err == nil {
+			if l.token != "" {
+				r.Header.Set("Authorization", "Bearer "+l.token)
+			}
+			res, err = h.Do(r)
+		}
+		// The request was not sent: the connection that was proved is no longer there.
+		if !errors.Is(err, errLost) || tries == lostTries || r.Context().Err() != nil {
+			break
+		}
+		if r.GetBody != nil {
+			if r.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if away, ok := errors.AsType[*url.Error](err); ok {
 		if ctx := r.Context(); ctx.Err() != nil {

@@ -26,6 +26,13 @@ type login struct {
 	file  string // of the upkeep on this machine, where the token is from there; else ""
 }
 
+// errLost is what a request gets whose connection is gone that was proved. It may be proved anew: the server may have
+// closed it, and on a busy machine the client itself gives it up, where it does not hear in time that all was written.
+var errLost = errors.New("the server has closed the connection; try again")
+
+// lostTries is how often that is done.
+const lostTries = 5
+
 // maxProof is above what an upkeep answers.
 const maxProof = 4 << 10
 
@@ -38,7 +45,7 @@ func oneConnection(patience time.Duration) *http.Client {
 		Transport: &http.Transport{ // no proxy
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				if connected.Swap(true) {
-					return nil, errors.New("the server has closed the connection; try again")
+					return nil, errLost
 				}
 				return dialer.DialContext(ctx, network, address)
 			},

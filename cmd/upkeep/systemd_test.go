@@ -82,7 +82,8 @@ func TestServeNotifiesSystemd(t *testing.T) {
 			t.Fatal(err)
 		}
 		servertest.Eventually(t, "a reload", func() error {
-			if l.heard("RELOADING=1\nMONOTONIC_USEC=") != n || l.heard("READY=1\nSTATUS="+status) == 0 {
+			if l.heard("RELOADING=1\nMONOTONIC_USEC=") != n || l.heard("READY=1") != 1+n ||
+				l.heard("READY=1\nSTATUS="+status) == 0 {
 				return fmt.Errorf("it says %s", l.text())
 			}
 			return nil
