@@ -61,7 +61,8 @@ upkeep_policy_acted_total{action="a/b",policy="p"} 3
 		`within 24 hours.
 # TYPE upkeep_policy_came_back_total counter
 upkeep_policy_came_back_total{action="a/b",policy="p"} 2
-# HELP upkeep_policy_demoted 1 for each policy that is demoted because too few of its runs helped.
+# HELP upkeep_policy_demoted 1 for each policy that is demoted: too few of its runs helped, or a person ` +
+		`demoted it.
 # TYPE upkeep_policy_demoted gauge
 upkeep_policy_demoted{policy="q"} 1
 # HELP upkeep_replicas Number of processes that execute runs from this store.
