@@ -1,7 +1,6 @@
 package look
 
 import (
-	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors/redis"
@@ -99,16 +98,23 @@ func (c Changed) added() float64 { return c.Seconds - c.Calls*c.Before() }
 // A finder finds one kind of thing that is wrong.
 type finder func(f Facts) []Finding
 
-// changes reports whether what a person is to do changes a table, which a standby refuses. A setting is its own.
-func changes(byHand string) bool {
-	for _, word := range []string{"ALTER TABLE ", "CREATE INDEX ", "Change the column ", "Make the index ",
-		"enable them again", "make an index "} {
-		if strings.Contains(byHand, word) {
-			return true
-		}
+// onPrimary has what finders advise be done on the primary: a standby takes no change of a table or an index.
+func onPrimary(all []finder) (there []finder) {
+	for _, one := range all {
+		there = append(there, func(f Facts) []Finding {
+			found := one(f)
+			for i := range found {
+				if f.Postgres.Standby && found[i].ByHand != "" {
+					found[i].ByHand = primary
+				}
+			}
+			return found
+		})
 	}
-	return false
+	return there
 }
+
+const primary = "Do it on the primary: this server is a standby, which takes no changes."
 
 // find returns what is wrong with a target.
 func (f Facts) find(all []finder) (found []Finding) {
@@ -118,8 +124,8 @@ func (f Facts) find(all []finder) (found []Finding) {
 				x.Subject = map[string]string{"server": f.Server}
 			}
 			x.Server = f.Server
-			if f.Postgres.Standby && (x.Plan != nil || changes(x.ByHand)) {
-				x.Plan, x.ByHand = nil, "Do it on the primary: this server is a standby, which takes no changes."
+			if f.Postgres.Standby && x.Plan != nil {
+				x.Plan, x.ByHand = nil, primary
 			}
 			found = append(found, x)
 		}

@@ -141,7 +141,7 @@ func wanted() func(string) bool {
 func finders(kind string) []finder {
 	switch kind {
 	case "postgres":
-		return slices.Concat([]finder{down}, postgresServer(), postgresObjects(),
+		return slices.Concat([]finder{down}, postgresServer(), onPrimary(postgresObjects()),
 			[]finder{changedStatements, growth})
 	case "redis":
 		return slices.Concat([]finder{down}, redisFinders(), []finder{growth})
