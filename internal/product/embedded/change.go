@@ -40,11 +40,15 @@ func (e *Embedded) Prepare(p Parts) (*Change, error) {
 
 // Use puts a change in the place of what is in use. What has not changed is left alone: a
 // notification that is under way is not sent twice. Where a file has become wrong since it
-// was prepared, all that was in use stays.
+// was prepared, all that was in use stays. It may be called at any time: after the end
+// it is an error.
 func (c *Change) Use() error {
 	e := c.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.over {
+		return errors.New("the embedded Prometheus and Alertmanager have ended")
+	}
 	if open := e.parts.Load(); open != nil {
 		if err := open.use(c, e.config.Parts); err != nil {
 			return err

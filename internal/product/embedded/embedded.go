@@ -25,8 +25,9 @@ type Embedded struct {
 	parts atomic.Pointer[parts] // nil until the storage is open
 	ready atomic.Bool
 
-	mu     sync.Mutex // held while the rules change
+	mu     sync.Mutex // held while it starts, while its parts change and while it ends: each alone
 	config Config
+	over   bool // it has ended
 }
 
 // parts are the two, which share one folder.
@@ -109,19 +110,32 @@ func (e *Embedded) Run(ctx context.Context) error {
 	if err != nil || p == nil {
 		return errors.Join(err, inner.Close(), group.Wait())
 	}
-	if err := p.alert.start(); err != nil {
+	if err := e.start(p, &group); err != nil {
 		return errors.Join(err, inner.Close(), group.Wait())
 	}
-	p.prom.start(&group)
 	revived, over := context.WithCancel(ctx)
 	defer over()
 	group.Go(func() error { p.alert.revive(revived, p.prom.active); return nil })
 	e.ready.Store(true)
 	<-ctx.Done()
 	e.ready.Store(false)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
 	p.prom.stop() // no more alerts
 	p.alert.close()
 	return errors.Join(inner.Close(), group.Wait(), p.prom.close())
+}
+
+// start begins to notify and to scrape, by the configuration in use.
+func (e *Embedded) start(p *parts, group *errgroup.Group) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := p.alert.start(); err != nil {
+		return err
+	}
+	p.prom.start(group)
+	return nil
 }
 
 // Prometheus answers the stock /api/v1.

@@ -298,6 +298,36 @@ func TestRemoteWriteDelay(t *testing.T) {
 	})
 }
 
+// A reload may come while it starts, and while it ends: both wait for each other, and the
+// end comes.
+func TestReloadedWhileItStartsAndEnds(t *testing.T) {
+	r := newRemote(t)
+	for range 20 {
+		s := begin(t, t.TempDir(), 0.1)
+		var reloads sync.WaitGroup
+		for i := range 3 {
+			reloads.Go(func() {
+				write := fmt.Sprintf("- {url: '%s/?n=%d'}\n", r.url, i)
+				c, err := s.Prepare(embedded.Parts{Rules: s.parts.Rules, RemoteWrite: write})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := c.Use(); err != nil && !strings.Contains(err.Error(), "have ended") {
+					t.Error(err)
+				}
+			})
+		}
+		ended := make(chan struct{})
+		go func() { s.end(); reloads.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Fatal("it does not end")
+		}
+	}
+}
+
 // Two entries that are the same are found before the queues refuse the second.
 func TestSameRemoteTwice(t *testing.T) {
 	got := embedded.CheckPart("remote_write",

@@ -48,7 +48,8 @@ func (w *writer) Notify() {
 func (w *writer) Get() (*scrape.Manager, error) { return w.scraper() }
 
 // use writes to the remote storages of a configuration from now on. Queues whose
-// configuration has not changed go on.
+// configuration has not changed go on. One call at a time: it waits for what the call
+// before has begun.
 func (w *writer) use(c *promconfig.Config) {
 	w.cancel()
 	w.group.Wait()
