@@ -337,7 +337,7 @@ func TestTour(t *testing.T) {
 		return expect(failed, map[string]float64{}, err)
 	})
 	s.eventually(t, "the services answer through nginx", func() error {
-		up, err := s.query(t, "upkeep_probe_up", "server")
+		up, err := s.query(t, "upkeep_probe_healthy", "server")
 		return expect(up, map[string]float64{"auth-service": 1, "user-api": 1, "admin-api": 1, "nginx": 1}, err)
 	})
 	t.Run("logs", s.logs)
