@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"net/http"
@@ -23,6 +25,9 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
+
+// wholeTour runs the stack, which takes about a minute of a processor; without it the stack is configured and read.
+var wholeTour = flag.Bool("tour.whole", false, "run the compose stack on an engine") //nolint:gochecknoglobals // a flag
 
 // A stack is docker-compose.yml as it runs on an engine of the test. In place of the images of registries are the
 // programs of this machine; what is built is built. Grafana is left out: there is no package of it.
@@ -229,12 +234,19 @@ func (s *stack) compose(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "docker-compose", append([]string{"--project-name", "upkeep"}, args...)...)
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "DOCKER_HOST="+s.engine.Host, "DOCKER_CONFIG="+s.engine.Dir,
-		"COMPOSE_HTTP_TIMEOUT=600", "DOCKER_DATA="+filepath.Join(s.engine.Dir, "data"),
-		"DOCKER_SOCKET="+strings.TrimPrefix(s.engine.Host, "unix://"))
-	out, err := cmd.CombinedOutput()
+	if s.engine != nil {
+		cmd.Env = append(os.Environ(), "DOCKER_HOST="+s.engine.Host, "DOCKER_CONFIG="+s.engine.Dir,
+			"COMPOSE_HTTP_TIMEOUT=600", "DOCKER_DATA="+filepath.Join(s.engine.Dir, "data"),
+			"DOCKER_SOCKET="+strings.TrimPrefix(s.engine.Host, "unix://"))
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Fatal("docker-compose is missing: make test installs it")
+	}
 	if err != nil {
-		t.Fatalf("docker-compose %v: %v\n%s\n%s", args, err, out, s.state(t))
+		t.Fatalf("docker-compose %v: %v\n%s%s\n%s", args, err, out, &said, s.state(t))
 	}
 	return string(out)
 }
@@ -242,6 +254,9 @@ func (s *stack) compose(t *testing.T, args ...string) string {
 // state says how the containers are, for who looks for what is wrong.
 func (s *stack) state(t *testing.T) string {
 	t.Helper()
+	if s.engine == nil {
+		return "no engine runs"
+	}
 	all := s.docker(t, "ps", "--all", "--format", "{{.Names}} {{.Status}}")
 	for line := range strings.Lines(all) {
 		name, _, _ := strings.Cut(line, " ")
@@ -284,6 +299,12 @@ func (s *stack) query(t *testing.T, expr, by string) (map[string]float64, error)
 	return all, nil
 }
 
+// container is the ID of the container of a service, whose name is another one in each version of docker-compose.
+func (s *stack) container(t *testing.T, service string) string {
+	t.Helper()
+	return s.docker(t, "ps", "--quiet", "--filter", "label=com.docker.compose.service="+service)
+}
+
 // A counted is what a service has written.
 type counted struct{ lines, errors, plain int }
 
@@ -295,8 +316,7 @@ func (c counted) least(of counted) bool {
 // wrote counts what a service has written, as Docker's own client shows it.
 func (s *stack) wrote(t *testing.T, service string) (c counted) {
 	t.Helper()
-	id := s.docker(t, "ps", "--quiet", "--filter", "label=com.docker.compose.service="+service)
-	for line := range strings.Lines(s.docker(t, "logs", id)) {
+	for line := range strings.Lines(s.docker(t, "logs", s.container(t, service))) {
 		var said struct{ Level string }
 		c.lines++
 		if json.Unmarshal([]byte(line), &said) != nil {
@@ -310,14 +330,29 @@ func (s *stack) wrote(t *testing.T, service string) (c counted) {
 	return c
 }
 
-// The stack of docker-compose.yml runs on a real engine: upkeep, the sample services, nginx, PostgreSQL, Redis,
-// Prometheus and Alertmanager find one another with the passwords and rights that they are given, each line of the
-// services is counted by its level, and an alert fires and is acted on: at once, or after a person has approved it.
+// docker-compose reads the stack of docker-compose.yml with the secrets that its script makes.
 func TestTour(t *testing.T) {
 	t.Parallel()
-	s := &stack{engine: servertest.DockerInNetwork(t), dir: t.TempDir()}
-	s.client.Transport = &http.Transport{DialContext: s.engine.Dial}
+	s := &stack{dir: t.TempDir()}
 	s.configure(t)
+	got := strings.Fields(s.compose(t, "config", "--services"))
+	slices.Sort(got)
+	if want := []string{"admin-api", "alertmanager", "auth-service", "engine", "nginx", "postgres", "prometheus", "redis",
+		"upkeep", "user-api"}; !slices.Equal(got, want) {
+		t.Errorf("docker-compose reads the services %q", got)
+	}
+	if *wholeTour {
+		s.run(t)
+	}
+}
+
+// run runs the stack on a real engine: upkeep, the sample services, nginx, PostgreSQL, Redis,
+// Prometheus and Alertmanager find one another with the passwords and rights that they are given, each line of the
+// services is counted by its level, and an alert fires and is acted on: at once, or after a person has approved it.
+func (s *stack) run(t *testing.T) {
+	t.Helper()
+	s.engine = servertest.DockerInNetwork(t)
+	s.client.Transport = &http.Transport{DialContext: s.engine.Dial}
 	s.images(t)
 
 	// upkeep first: it counts what is written after it has begun.
@@ -402,7 +437,7 @@ func (s *stack) acted(t *testing.T) {
 	state := func(database, want string) (id string) {
 		t.Helper()
 		s.eventually(t, "a run on "+database+" is "+want, func() error {
-			text := s.docker(t, "exec", "upkeep_upkeep_1", "/upkeep", "runs", "-o", "json")
+			text := s.docker(t, "exec", s.container(t, "upkeep"), "/upkeep", "runs", "-o", "json")
 			var runs []struct {
 				ID      int
 				State   string
@@ -426,10 +461,10 @@ func (s *stack) acted(t *testing.T) {
 	}
 	state("authdb", "resolved")
 	id := state("apidb", "awaiting_approval")
-	s.docker(t, "exec", "upkeep_upkeep_1", "/upkeep", "approve", id, "--why", "the tour")
+	s.docker(t, "exec", s.container(t, "upkeep"), "/upkeep", "approve", id, "--why", "the tour")
 	state("apidb", "resolved")
 	for database, table := range map[string]string{"authdb": "refresh_tokens", "apidb": "users"} {
-		if n := s.docker(t, "exec", "upkeep_postgres_1", "psql", "-h", "/var/run/postgresql", "-U", "postgres", "-Atd",
+		if n := s.docker(t, "exec", s.container(t, "postgres"), "psql", "-h", "/var/run/postgresql", "-U", "postgres", "-Atd",
 			database, "-c", "select vacuum_count > 0 from pg_stat_all_tables where relname = '"+table+"'"); n != "t" {
 			t.Errorf("%s was vacuumed: %s", table, n)
 		}

@@ -51,8 +51,8 @@ func newRelay(engine, project string) *relay {
 func (r *relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	passes := regexp.MustCompile(`^(/v1\.[0-9]{1,3})?/(_ping|version|images/json|containers/json` +
 		`|containers/[A-Za-z0-9][A-Za-z0-9_.-]{0,127}/json)$`)
-	if q.Method != http.MethodGet && q.Method != http.MethodHead || q.URL.RawPath != "" ||
-		!passes.MatchString(q.URL.Path) {
+	reads := q.Method == http.MethodGet || q.Method == http.MethodHead && q.URL.Path == "/_ping"
+	if !reads || q.URL.RawPath != "" || !passes.MatchString(q.URL.Path) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, `{"message":"the relay of the tour passes on what upkeep reads, and nothing else"}`)

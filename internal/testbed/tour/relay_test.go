@@ -95,16 +95,27 @@ func TestRelay(t *testing.T) {
 	mu.Lock()
 	asked = nil
 	mu.Unlock()
-	for _, refused := range []string{"POST /v1.41/containers/json", "DELETE /containers/mine",
-		"POST /v1.41/containers/mine/restart", "GET /v1.41/containers/mine/logs", "GET /v1.41/containers/mine/archive", "GET /v1.41/containers/mine/attach/ws",
-		"GET /v1.41/containers/mine/export", "GET /v1.41/containers/../secrets/json",
-		"GET /v1.41/containers/a%2Fb/json",
-		"GET /containers/mine/logs/json", "GET /system/df", "GET /info", "GET /secrets", "GET /",
-		"GET /v1.41//containers/json",
-		"POST /_ping", "GET /events"} {
+	for _, refused := range []string{
+		// what changes something
+		"POST /v1.41/containers/create", "POST /v1.41/containers/mine/restart", "POST /v1.41/containers/mine/exec",
+		"POST /v1.41/exec/1/start", "POST /v1.41/build", "POST /v1.41/images/create?fromImage=x", "POST /_ping",
+		"POST /v1.41/containers/json", "POST /v1.41/containers/mine/json", "PUT /v1.41/containers/mine/archive?path=/",
+		"DELETE /containers/mine", "DELETE /containers/mine/json", "PATCH /containers/mine/json", "OPTIONS /containers/json",
+		"HEAD /containers/mine/json",
+		// files, lines and processes of containers, and what the engine has besides
+		"GET /v1.41/containers/mine/logs", "GET /v1.41/containers/mine/archive?path=/", "GET /v1.41/containers/mine/top",
+		"GET /v1.41/containers/mine/attach/ws", "GET /v1.41/containers/mine/export", "GET /v1.41/exec/1/json",
+		"GET /system/df", "GET /info", "GET /events", "GET /secrets", "GET /volumes", "GET /images/x/json", "GET /",
+		// other ways to write a path
+		"GET /v1.41/containers/../secrets/json", "GET /v1.41/containers/%2e%2e/json", "GET /v1.41/containers/a%2Fb/json",
+		"GET /v1.41/containers/%6Dine/json", "GET /v1.41//containers/json", "GET //containers/json",
+		"GET /v1.41/containers/json/", "GET /v1.41/containers/mine/json%00", "GET /v1.41/containers/mine/json%0A",
+		"GET /v1.41/containers/mine/../other/json", "GET /containers/mine/logs/json", "GET /v1.41/v1.41/containers/json",
+		"GET /V1.41/containers/json", "GET /v1/containers/json",
+	} {
 		method, path, _ := strings.Cut(refused, " ")
 		status, body, err := ask(method, path)
-		if err != nil || status != http.StatusForbidden || !strings.Contains(body, "relay") {
+		if err != nil || status != http.StatusForbidden || method != http.MethodHead && !strings.Contains(body, "relay") {
 			t.Errorf("%s: %v %d %s", refused, err, status, body)
 		}
 	}
