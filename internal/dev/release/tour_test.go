@@ -210,6 +210,9 @@ func (s *stack) configure(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.MkdirAll(filepath.Join(s.dir, "bin", "tour"), 0o755); err != nil { // as make up does
+		t.Fatal(err)
+	}
 	s.secrets(t)
 }
 

@@ -12,15 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A role is what a service has, is asked and does. What is wrong with it is what upkeep is to find: it happens
-// to real services as well.
-type role struct {
-	setup  string // makes the tables, also where they are there
-	visit  func(n int) (method, path string)
-	answer func(context.Context, *service, *http.Request) error
-	work   func(ctx context.Context, s *service, n int) (said string, err error) // nil: nothing
-}
-
 // people is how many users and tokens there are at the start.
 const people = 20000
 

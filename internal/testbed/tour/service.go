@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,19 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
 )
-
-// A service is one of the three, as it runs.
-type service struct {
-	role  role
-	name  string
-	db    *pgxpool.Pool
-	cache *redis.Client
-	log   *lines
-
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	metrics  http.Handler
-}
 
 // options are the flags of serve.
 type options struct {
@@ -152,15 +137,6 @@ func (s *service) serve(ctx context.Context, listener net.Listener, o options) e
 	return err
 }
 
-// A failure is an answer with another status than 200 and 500.
-type failure struct {
-	status int
-	text   string
-}
-
-// Error implements error.
-func (f failure) Error() string { return f.text }
-
 // ServeHTTP answers a request, counts it and writes a line about it.
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
@@ -229,34 +205,4 @@ func wait(ctx context.Context, pace time.Duration) bool {
 	case <-time.After(pace):
 		return true
 	}
-}
-
-// lines writes log lines, whole ones.
-type lines struct {
-	mu  sync.Mutex
-	out io.Writer
-}
-
-func (l *lines) write(line []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, _ = l.out.Write(append(line, '\n')) // there is no other place to say so
-}
-
-// request writes a line as the services of the manual do.
-func (l *lines) request(level, message, path string, took time.Duration) {
-	line, _ := json.Marshal(struct { // strings and a number can be
-		Time     string  `json:"time"`
-		Level    string  `json:"level"`
-		Message  string  `json:"message"`
-		Path     string  `json:"path"`
-		Duration float64 `json:"duration_ms"`
-	}{time.Now().UTC().Format(time.RFC3339Nano), level, message, path, float64(took.Microseconds()) / 1000})
-	l.write(line)
-}
-
-// plain writes a line that is no JSON, as a library within a service does.
-func (l *lines) plain(level, message string) {
-	first, _, _ := strings.Cut(message, "\n")
-	l.write(fmt.Appendf(nil, "%s %s %s", time.Now().UTC().Format(time.DateTime), cmp.Or(level, "INFO"), first))
 }
