@@ -90,8 +90,8 @@ func (k *checker) twins(all []*Seen) {
 			continue
 		}
 		if other := first[s.server]; other != nil {
-			k.warn(s.at, "%s is the same server as %s: its alerts come twice, and two runs may act on it at once; keep "+
-				"one of them, which finds all databases of the server", s.What, other.What)
+			k.warn(s.at, "%s is the same server as %s: its alerts come twice, and two runs may act on it at once; "+
+				"keep one of them, which finds all databases of the server", s.What, other.What)
 			continue
 		}
 		first[s.server] = s
