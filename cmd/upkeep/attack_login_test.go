@@ -288,7 +288,7 @@ func TestAttackByTwoLengths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
 		text := "GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n"
 		_, err = fmt.Fprint(c, text+"\r\n"+text+lines+"\r\n0\r\n\r\n"+text+"\r\n")
 		if err != nil {

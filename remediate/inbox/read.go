@@ -294,7 +294,7 @@ func (i *Inbox) Review(ctx context.Context, from, to time.Time) (r Review, err e
 		"key limit ?"
 	args = []any{b, b, a, a, a, b, a, b, a, b, again, againAtMost}
 	r.AgainSQL = filled(repeated, args)
-	if r.Again, err = i.repeated(ctx, repeated, args...); err != nil {
+	if r.Again, err = store.List(ctx, i.store, scanRepeated, repeated, args...); err != nil {
 		return r, fmt.Errorf("inbox: review: %w", err)
 	}
 	return r, nil
@@ -314,22 +314,6 @@ func (i *Inbox) firedAlerts(ctx context.Context, query string, args ...any) (all
 		}
 		f.Firing, f.Longest = milliseconds(firing), milliseconds(longest)
 		all = append(all, f)
-	}
-	return all, rows.Err()
-}
-
-func (i *Inbox) repeated(ctx context.Context, query string, args ...any) (all []Repeated, err error) {
-	rows, err := i.store.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		r, err := scanRepeated(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
 	}
 	return all, rows.Err()
 }

@@ -167,7 +167,7 @@ func (j *Journal) Review(ctx context.Context, from, to time.Time) (r Review, err
 	a, b := store.Millis(from), store.Millis(to)
 	r.OutcomesSQL, r.ActedSQL = filled(sums, a, b), filled(acted, a, b, actedAtMost)
 	if r.Outcomes, err = j.outcomes(ctx, sums, a, b); err == nil {
-		r.Acted, err = j.acted(ctx, acted, a, b, actedAtMost)
+		r.Acted, err = store.List(ctx, j.store, scanReviewed, acted, a, b, actedAtMost)
 	}
 	if err != nil {
 		return r, fmt.Errorf("journal: review: %w", err)
@@ -187,22 +187,6 @@ func (j *Journal) outcomes(ctx context.Context, query string, args ...any) (all 
 			return nil, err
 		}
 		all = append(all, o)
-	}
-	return all, rows.Err()
-}
-
-func (j *Journal) acted(ctx context.Context, query string, args ...any) (all []ReviewedRun, err error) {
-	rows, err := j.store.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		r, err := scanReviewed(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
 	}
 	return all, rows.Err()
 }

@@ -13,7 +13,7 @@ import (
 // A field is a list of numbers or names, ranges (1-5) and steps (*/15, 8-18/2);
 // months and days of the week have names (JAN, SUN), and 0 and 7 are both Sunday.
 // L as day of the month is the last one, SUN#1 the first Sunday of the month and
-// SUN#L the last. @hourly, @daily, @weekly, @monthly and @yearly replace all five.
+// SUN#L the last. @hourly, @daily (@midnight), @weekly, @monthly and @yearly (@annually) replace all five.
 //
 // Where both day fields are restricted, either is enough, as cron has always had
 // it: "0 1 1-7 * SUN" comes on every Sunday and on each of the first seven days. The

@@ -150,6 +150,8 @@ func TestCronString(t *testing.T) {
 	for text, want := range map[string]string{
 		"@daily":                    "0 0 * * *",
 		"@hourly":                   "0 * * * *",
+		"@midnight":                 "0 0 * * *",
+		"@annually":                 "0 0 1 1 *",
 		"@weekly":                   "0 0 * * SUN",
 		"@monthly":                  "0 0 1 * *",
 		"@Yearly":                   "0 0 1 1 *",

@@ -42,16 +42,17 @@ func longForm(text string) (string, error) {
 	switch strings.ToLower(text) {
 	case "@hourly":
 		return "0 * * * *", nil
-	case "@daily":
+	case "@daily", "@midnight":
 		return "0 0 * * *", nil
 	case "@weekly":
 		return "0 0 * * 0", nil
 	case "@monthly":
 		return "0 0 1 * *", nil
-	case "@yearly":
+	case "@yearly", "@annually":
 		return "0 0 1 1 *", nil
 	}
-	return "", fmt.Errorf("%q is no short form; there are @hourly, @daily, @weekly, @monthly and @yearly", text)
+	return "", fmt.Errorf("%q is no short form; there are @hourly, @daily (@midnight), @weekly, @monthly and @yearly "+
+		"(@annually)", text)
 }
 
 // ParseCron reads a cron expression. The error names the field, what is wrong with

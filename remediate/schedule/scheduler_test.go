@@ -465,10 +465,10 @@ func TestRun(t *testing.T) {
 	b.Use([]schedule.Schedule{plan(t, "a", "0 3 * * *", schedule.Late)}) // noticed while it sleeps
 	select {
 	case at := <-made:
-		if late := at.Sub(moment(t, "2026-06-01 03:00:00")); late < 0 || late > 2*time.Second {
+		if late := at.Sub(moment(t, "2026-06-01 03:00:00")); late < 0 || late > time.Minute {
 			t.Errorf("made %s after its time", late)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Error("nothing was made")
 	}
 	cancel()

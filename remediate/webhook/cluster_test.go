@@ -112,7 +112,7 @@ func start(t *testing.T, dir, logName, name string, args ...string) {
 // within waits until f is content.
 func within(t *testing.T, what string, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		err := f()
 		if err == nil {

@@ -34,7 +34,8 @@ func inFile(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// What a burst of writes leaves in the log is copied when the burst is over, and not by a later write.
+// What a burst of writes leaves in the log is copied when the burst is over, and not by a later write. Where the
+// burst itself had quiet moments, what came after the last copy may be too little to be worth one.
 func TestLogIsCopiedInQuietMoments(t *testing.T) {
 	o := store.Options{Dir: t.TempDir()}
 	s := table(t, o)
@@ -44,7 +45,8 @@ func TestLogIsCopiedInQuietMoments(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		servertest.Eventually(t, "every row is in the file", func() bool { return inFile(t, o.Dir) == 100*burst })
+		servertest.Eventually(t, "the rows are in the file",
+			func() bool { return inFile(t, o.Dir) > 100*burst-store.WorthQuiet })
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,9 @@ package store
 
 import "fmt"
 
+// WorthQuiet is how many writes are worth a copy of the log in a quiet moment.
+const WorthQuiet = worthQuiet
+
 // Schema returns the statements that make a version of the store from the one before, for
 // PostgreSQL or for SQLite.
 func Schema(version int, postgres bool) (string, error) {

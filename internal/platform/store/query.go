@@ -42,6 +42,24 @@ func (s *Store) Query(ctx context.Context, query string, args ...any) (*sql.Rows
 	}
 }
 
+// List returns what scan makes of each row of a query.
+func List[T any](ctx context.Context, s *Store, scan func(*sql.Rows) (T, error), query string,
+	args ...any) (all []T, err error) {
+	rows, err := s.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
 // Now returns the time of the clock that all who share the store share.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	if !s.dialect.shared {

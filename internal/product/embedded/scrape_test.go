@@ -15,7 +15,7 @@ import (
 func (s *stage) says(t *testing.T, path, want string, there bool) {
 	t.Helper()
 	var text string
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if _, text = ask(t, s.Prometheus(), "GET", "/api/v1/"+path, ""); strings.Contains(text, want) == there {
 			return
 		}

@@ -121,7 +121,7 @@ func (m *Monitor) Start() {
 	if m.wait, err = sandbox.Start(m.cmd); err != nil {
 		m.t.Fatalf("%s: %v (the tests need Debian's packages; make test installs them)", m.name, err)
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if res, err := http.Get(m.URL + "/-/ready"); err == nil {
 			_ = res.Body.Close() // not read
 			if res.StatusCode == http.StatusOK {

@@ -158,7 +158,7 @@ func between(
 		t.Fatal(err)
 	}
 	u.Host = fmt.Sprintf("127.0.0.1:%d", port)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		c, err := net.Dial("tcp", u.Host)
 		if err == nil {
 			_ = c.Close() // nothing was said

@@ -137,7 +137,7 @@ func (m *Mail) Mails() []string {
 
 func (m *Mail) serve(c net.Conn) {
 	defer func() { _ = c.Close() }() // it was read
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
 	in := bufio.NewReader(c)
 	say := func(line string) { fmt.Fprintf(c, "%s\r\n", line) }
 	say("220 mail.example ready")

@@ -7,10 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -121,21 +119,11 @@ func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 
 // Measure implements remediate.Executor.
 func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := relation.Database(ctx, a.target, r)
+	row, err := measured(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
-	switch {
-	case err != nil:
-		return 0, err
-	case len(rows) == 0:
-		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
-	case rows[0].Changed == nil:
-		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"],
-			remediate.ErrNoData)
-	}
-	return *rows[0].Changed, nil
+	return some(row.Changed, r)
 }
 
 // Identified implements remediate.Identifier.

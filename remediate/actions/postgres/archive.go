@@ -118,19 +118,11 @@ upkeep authorization "role".`,
 				"are gone after a restart of the machine."}),
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
-		Executor: archive{t, time.Now},
+		Executor: archive{retention{t, time.Now}},
 	}
 }
 
-type archive struct {
-	target *target.Postgres
-	now    func() time.Time // upkeep's clock
-}
-
-// Headroom implements remediate.Roomer.
-func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return session.Headroom(ctx, a.target)
-}
+type archive struct{ retention }
 
 // Plan implements remediate.Executor.
 func (a archive) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {

@@ -466,7 +466,7 @@ func TestArchiveStoreFails(t *testing.T) {
 		}
 	}
 	apply := func(a remediate.Action, p remediate.Plan) error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		return a.Apply(ctx, remediate.Fence{Token: 1, Held: held}, p.Steps[0])
 	}

@@ -300,7 +300,7 @@ func TestArchiveFacts(t *testing.T) {
 	}
 	// It goes by the zone of the plan, whatever the database is set to since.
 	servertest.Exec(t, url, "alter database "+database+" set timezone = 'America/Lima'")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	err = purging(t, url, database, "logs").Apply(ctx, remediate.Fence{Token: 1, Held: held}, rowsStep(t, plan))
 	if left := c.number(t, "select count(*) from logs"); err != nil || left != 0 {
@@ -325,7 +325,7 @@ func TestPurgeTakesNoMore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			for _, most := range []remediate.Amount{{Rows: 1000}, {Bytes: 20_000}, {Rows: 100, Bytes: 1 << 30}} {
 				before := c.number(t, "select count(*) from logs")
@@ -371,7 +371,7 @@ func TestArchiveClock(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			err = pair[1].Apply(ctx, remediate.Fence{Token: 1, Held: held}, rowsStep(t, plan))
 			cancel()
 			if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonClock {
@@ -441,7 +441,7 @@ func TestArchiveConfigured(t *testing.T) {
 		if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonConfiguration {
 			t.Errorf("%s of %+v under %+v: %v", test.action, test.was, test.is, err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		err = now.Apply(ctx, remediate.Fence{Token: 1, Held: held}, rowsStep(t, plan))
 		cancel()
 		if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonConfiguration ||

@@ -349,7 +349,7 @@ func serverClinic(t *testing.T, url string) *fixture {
 
 func applyAll(t *testing.T, a remediate.Action, p remediate.Plan) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for _, s := range p.Steps {
 		if err := a.Apply(ctx, remediate.Fence{Token: 1, Held: held}, s); err != nil {

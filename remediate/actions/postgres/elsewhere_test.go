@@ -160,7 +160,7 @@ func TestNothingIsDoneElsewhere(t *testing.T) {
 					if s.Args["system"] == "" || s.Args["timeline"] == "" {
 						t.Errorf("the step says not which server it is for: %+v", s)
 					}
-					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 					err := action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, s)
 					cancel()
 					if no, ok := remediate.Refused(err); !ok || no.Reason != place.reason {

@@ -24,13 +24,13 @@ func AdviseIndexesAt(t *target.Postgres, now func() time.Time) remediate.Action 
 // ArchiveAt is Archive by another clock.
 func ArchiveAt(t *target.Postgres, now func() time.Time) remediate.Action {
 	a := Archive(t)
-	a.Executor = archive{t, now}
+	a.Executor = archive{retention{t, now}}
 	return a
 }
 
 // PurgeAt is Purge by another clock.
 func PurgeAt(t *target.Postgres, now func() time.Time) remediate.Action {
 	a := Purge(t)
-	a.Executor = purge{t, now}
+	a.Executor = purge{retention{t, now}}
 	return a
 }

@@ -82,7 +82,7 @@ func (c *crowd) change(ctx context.Context, t *testing.T) {
 func (c *crowd) check(t *testing.T) (inTable int) {
 	t.Helper()
 	// The server ends what a process that was killed has begun.
-	for end := time.Now().Add(time.Minute); c.s.number(t,
+	for end := time.Now().Add(5 * time.Minute); c.s.number(t,
 		"select count(*) from pg_stat_activity where datname = current_database() and application_name like "+
 			"'upkeep postgres/%'") > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

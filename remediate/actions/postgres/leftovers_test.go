@@ -30,7 +30,7 @@ func noting(t *testing.T, c *fixture, file string) remediate.Action {
 // waiting waits for the number that a query gives.
 func waiting(t *testing.T, c *fixture, want int, sql string, args ...any) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); c.number(t, sql, args...) != want; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); c.number(t, sql, args...) != want; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s is never %d", sql, want)
 		}
@@ -40,7 +40,7 @@ func waiting(t *testing.T, c *fixture, want int, sql string, args ...any) {
 // seen waits until the notes in a file say which index is being built.
 func seen(t *testing.T, file string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		text, err := os.ReadFile(file)
 		if err == nil && strings.Contains(string(text), `"seen":true`) {
 			return

@@ -511,7 +511,7 @@ func TestCancelledUnderLoad(t *testing.T) {
 				cancel()
 			}
 			b.sound(t)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			if err := carry(ctx, action, plan); err != nil {
 				t.Errorf("taken up again: %v", err)

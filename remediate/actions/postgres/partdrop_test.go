@@ -124,7 +124,7 @@ func after(n int32, do func()) remediate.Fence {
 // until waits for a state of the server.
 func (y *yard) until(t *testing.T, sql string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); y.text(t,
+	for end := time.Now().Add(5 * time.Minute); y.text(t,
 		"select ("+sql+")::text") != "true"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", sql)
@@ -231,7 +231,7 @@ func TestPurgeHinderedMeanwhile(t *testing.T) {
 	a := postgres.Purge(y.server)
 	for _, check := range []int32{1, 2, 3, 4} { // at the beginning, before the mark, before DETACH, before DROP
 		plan := y.plan(t, a)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		err := a.Apply(ctx, after(check, func() { servertest.Exec(t, y.url, "create view v as select * from t_2020") }),
 			plan.Steps[0])
 		cancel()
@@ -249,7 +249,7 @@ func TestPurgeHinderedMeanwhile(t *testing.T) {
 	servertest.Exec(t, y.url, "alter table t detach partition t_2020", "alter table t_2021 rename to x",
 		"alter table t_2022 rename to t_2021", "alter table x rename to t_2022")
 	for _, s := range plan.Steps[:3] {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		if r, ok := remediate.Refused(a.Apply(ctx, remediate.Fence{Held: held}, s)); !ok ||
 			r.Reason != remediate.ReasonChanged {
 			t.Errorf("%s: %v", s.Do, r)
@@ -278,7 +278,7 @@ func TestPurgePartitionsWithin(t *testing.T) {
 			want string
 		}{{0, remediate.Amount{Rows: 1460}, "holds 1461 rows"}, {0, remediate.Amount{Bytes: 8192}, "holds"},
 			{1, remediate.Amount{Rows: 364}, "holds 365 rows"}, {1, remediate.Amount{Bytes: 8192}, "holds"}} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			err := a.Apply(ctx, remediate.Fence{Held: held, Most: &test.most}, plan.Steps[test.step])
 			cancel()
 			if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonAmount ||
@@ -291,7 +291,7 @@ func TestPurgePartitionsWithin(t *testing.T) {
 		}
 		// Rows that come in between are counted too.
 		most := remediate.Amount{Rows: 365}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		err := a.Apply(ctx, remediate.Fence{Most: &most,
 			Held: after(2, func() { servertest.Exec(t, y.url, "insert into t values (-1, '2021-05-05')") }).Held},
 			plan.Steps[1])
@@ -347,7 +347,7 @@ func TestPurgeStopped(t *testing.T) {
 	intact("the reader has gone")
 
 	for _, name := range []string{"stopped", "its session ended"} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		var end func()
 		stopped := make(chan error, 1)
 		go func() { stopped <- a.Apply(ctx, after(3, func() { end = y.reader(t) }), step) }()
@@ -367,7 +367,7 @@ func TestPurgeStopped(t *testing.T) {
 		intact(name)
 	}
 
-	ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- a.Apply(ctx, after(3, func() { end = y.reader(t) }), step) }()
@@ -395,7 +395,7 @@ func TestPurgeStopped(t *testing.T) {
 // deadline is a context with the deadline that a step needs.
 func deadline(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

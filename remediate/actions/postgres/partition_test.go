@@ -90,7 +90,7 @@ func TestArchivePartitions(t *testing.T) {
 			if _, err := reader.Exec(t.Context(), "rollback"); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			for _, step := range plan.Steps {
 				for range 2 {
@@ -165,7 +165,7 @@ func TestPurgePartitions(t *testing.T) {
 					concurrently != (test.version != "13" && !test.fallback) {
 					t.Fatalf("the plan: %+v", plan)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 				defer cancel()
 				for _, step := range plan.Steps {
 					if err := a.Apply(ctx, remediate.Fence{}, step); !errors.Is(err, remediate.ErrFenced) {

@@ -216,7 +216,7 @@ func TestReindexLeavesWhatOthersLeft(t *testing.T) {
 		t.Fatalf("the plan is %+v", plan)
 	}
 	before := c.node(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for range 2 {
 		if err := action.Apply(ctx, remediate.Fence{Held: func(context.Context) error { return nil }},
@@ -250,7 +250,7 @@ func TestReindexRemovesTheOld(t *testing.T) {
 	if left := c.invalid(t); left == "" || before == after {
 		t.Fatalf("left %q, node %v and then %v: the test shows nothing", left, before, after)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := action.Apply(ctx, remediate.Fence{Held: func(context.Context) error { return nil }},
 		plan.Steps[0]); err != nil {

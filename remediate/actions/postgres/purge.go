@@ -64,19 +64,11 @@ far replicas are behind.`,
 		Params:   pacing(),
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
-		Executor: purge{t, time.Now},
+		Executor: purge{retention{t, time.Now}},
 	}
 }
 
-type purge struct {
-	target *target.Postgres
-	now    func() time.Time // upkeep's clock
-}
-
-// Headroom implements remediate.Roomer.
-func (a purge) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return session.Headroom(ctx, a.target)
-}
+type purge struct{ retention }
 
 // Plan implements remediate.Executor.
 func (a purge) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {

@@ -82,7 +82,7 @@ func (l *life) try(t *testing.T, i int, mortal bool) error {
 		l.plan.Steps[i].Kept = maps.Clone(kept)
 		return nil
 	}}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return l.action.Apply(ctx, f, l.plan.Steps[i])
 }

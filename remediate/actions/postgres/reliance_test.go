@@ -148,7 +148,7 @@ func TestRepackStopsAtChanges(t *testing.T) {
 			g.planned(t)
 			at, looks := 3+r.IntN(3), 0 // carry and the first vacuum look first
 			done := false
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			err := g.action.Apply(ctx, remediate.Fence{Token: 1, Held: func(context.Context) error {
 				if looks++; looks == at {
@@ -199,7 +199,7 @@ func TestRepackBesideChanges(t *testing.T) {
 			"create trigger touch before update on ev.ev for each row execute function ev.touch()"}[i%2]
 		looks, done := 0, make(chan error, 1)
 		conn := c.connect(t)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		err := g.action.Apply(ctx, remediate.Fence{Token: 1, Held: func(context.Context) error {
 			if looks++; looks == 3+i/2 {
 				go func() {

@@ -96,7 +96,7 @@ func (c *fixture) do(t *testing.T, action remediate.Action) remediate.Plan {
 
 func applied(t *testing.T, action remediate.Action, s remediate.Step) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, s)
 }
@@ -195,7 +195,7 @@ func (c *fixture) start(t *testing.T, action remediate.Action, token int64) (end
 	}
 	ended = make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		ended <- action.Apply(ctx, remediate.Fence{Token: token, Held: held}, plan.Steps[len(plan.Steps)-1])
 	}()
@@ -434,7 +434,7 @@ func TestRepackStopsWithoutTheFence(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := c.file(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	until := time.Now().Add(time.Second)
 	err = action.Apply(ctx, remediate.Fence{Token: 1, Held: func(context.Context) error {

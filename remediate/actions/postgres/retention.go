@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
@@ -10,6 +11,17 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
+
+// A retention is what moves or deletes the rows that are past their age.
+type retention struct {
+	target *target.Postgres
+	now    func() time.Time // upkeep's clock
+}
+
+// Headroom implements remediate.Roomer.
+func (a retention) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return session.Headroom(ctx, a.target)
+}
 
 // aged finds what a request is about and its archive in the configuration, for a plan.
 func aged(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, relation.Subject,

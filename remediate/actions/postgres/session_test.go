@@ -308,7 +308,7 @@ func TestVacuumParameters(t *testing.T) {
 			if want := test.do + ` "public"."logs"`; plan.Steps[0].Do != want {
 				t.Fatalf("the step is %s, want %s", plan.Steps[0].Do, want)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			before := w.vacuums(t)
 			if err := w.action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, plan.Steps[0]); err != nil {

@@ -222,7 +222,7 @@ func TestArchiveChangedMeanwhile(t *testing.T) {
 				t.Fatal(err)
 			}
 			servertest.Exec(t, url, change...)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			c := fixture{url: url, database: database}
 			if err := a.Apply(ctx, remediate.Fence{Held: held}, plan.Steps[0]); err == nil ||
@@ -260,7 +260,7 @@ func TestArchiveByIndex(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			if err := a.Apply(ctx, remediate.Fence{Held: held}, plan.Steps[0]); err != nil {
 				t.Fatal(err)
@@ -343,7 +343,7 @@ func TestArchivePace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	began := time.Now()
 	if err := a.Apply(ctx, remediate.Fence{Held: held}, plan.Steps[0]); err != nil {

@@ -138,7 +138,7 @@ func TestTerminateBlocker(t *testing.T) {
 
 func carryPlan(t *testing.T, action remediate.Action, plan remediate.Plan) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for _, s := range plan.Steps {
 		if err := action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, s); err != nil {

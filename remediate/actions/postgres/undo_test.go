@@ -30,7 +30,7 @@ func killed(n int) remediate.Fence {
 // undo undoes a step, twice, with an upkeep whose configuration has no archive entry.
 func (y *yard) undo(t *testing.T, a remediate.Action, s remediate.Step) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	u, ok := a.Executor.(remediate.Undoer)
 	if !ok {
@@ -65,7 +65,7 @@ func TestUndoPartitions(t *testing.T) {
 			before := y.shape(t)
 			undone := map[string]bool{}
 			for n := 1; n < 20; n++ {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 				err := bare.Apply(ctx, killed(n), plan.Steps[0])
 				cancel()
 				if err == nil {
@@ -88,7 +88,7 @@ func TestUndoPartitions(t *testing.T) {
 			}
 			// What is done stays done, and somebody's own is left alone.
 			apply(t, bare, remediate.Fence{Held: held}, plan.Steps[1])
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			found, err := bare.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Held: held}, plan.Steps[1])
 			if err != nil || !strings.Contains(found, "t_2021") {
@@ -126,7 +126,7 @@ func TestUndoTaken(t *testing.T) {
 			y := yards(t, "", true)
 			a := postgres.Purge(y.server)
 			plan := y.plan(t, a)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			for n := 1; n < 20 && !strings.HasPrefix(y.loose(t), c.until); n++ {
 				if err := a.Apply(ctx, killed(n), plan.Steps[0]); err == nil {
@@ -173,7 +173,7 @@ func TestWiderIsPlanned(t *testing.T) {
 	for _, sql := range []string{"grant select on t_archive to pg_monitor",
 		"grant select (body) on t_archive to pg_monitor"} {
 		servertest.Exec(t, y.url, sql)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		err := a.Apply(ctx, remediate.Fence{Held: held}, before.Steps[0])
 		cancel()
 		if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonChanged ||
@@ -189,7 +189,7 @@ func TestWiderIsPlanned(t *testing.T) {
 		t.Error("something was moved")
 	}
 	// In the middle of the work.
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	err := a.Apply(ctx, after(2, func() { servertest.Exec(t, y.url, "grant select on t_archive to pg_monitor") }),
 		before.Steps[0])
@@ -217,7 +217,7 @@ func TestUndoRepack(t *testing.T) {
 	if c.remains(t) == "" {
 		t.Fatal("nothing was left: the test shows nothing")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for n, want := range []string{"the trigger and the log that pg_repack left are dropped", ""} {
 		found, err := action.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held}, step)

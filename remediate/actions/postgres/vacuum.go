@@ -278,25 +278,41 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 
 // Measure implements remediate.Executor.
 func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := relation.Database(ctx, a.target, r)
+	row, err := measured(ctx, a.target, r)
 	if err != nil {
 		return 0, err
+	}
+	dead, err := some(row.DeadRatio, r)
+	if err == nil && row.Young && r.Limit != nil && dead <= *r.Limit {
+		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the least of "+
+			"its share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", dead), remediate.ErrNoData)
+	}
+	return dead, err
+}
+
+// measured returns the server's counts of the rows of a request's table, for what is measured.
+func measured(ctx context.Context, t *target.Postgres, r remediate.Request) (read.VacuumRow, error) {
+	db, err := relation.Database(ctx, t, r)
+	if err != nil {
+		return read.VacuumRow{}, err
 	}
 	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
 	switch {
 	case err != nil:
-		return 0, err
+		return read.VacuumRow{}, err
 	case len(rows) == 0:
-		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
-	case rows[0].DeadRatio == nil:
+		return read.VacuumRow{}, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
+	}
+	return rows[0], nil
+}
+
+// some returns a count of the server, and an error where it has none.
+func some(count *float64, r remediate.Request) (float64, error) {
+	if count == nil {
 		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"],
 			remediate.ErrNoData)
-	case rows[0].Young && r.Limit != nil && *rows[0].DeadRatio <= *r.Limit:
-		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the least of "+
-			"its share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", *rows[0].DeadRatio),
-			remediate.ErrNoData)
 	}
-	return *rows[0].DeadRatio, nil
+	return *count, nil
 }
 
 // counted returns the table of a request with the server's counts of its rows. It

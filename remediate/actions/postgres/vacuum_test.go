@@ -259,7 +259,7 @@ func TestVacuumCancelled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, plan.Steps[0]) }()
