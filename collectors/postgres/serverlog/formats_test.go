@@ -2,7 +2,9 @@ package serverlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +225,16 @@ func TestFamily(t *testing.T) {
 	}
 	if s.Destination = "csvlog"; len(s.family(files[4:])) != 1 {
 		t.Error("a log of which nothing was written for long is one")
+	}
+}
+
+// Where the right to a file is missing, the error says what to do; another error is what it is.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	_, known := errors.AsType[*NotKnown](denied("log file x", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}))
+	_, other := errors.AsType[*NotKnown](denied("log file x", fs.ErrNotExist))
+	if !known || other {
+		t.Errorf("not permitted %t, not there %t", known, other)
 	}
 }
 

@@ -2,8 +2,12 @@ package serverlog_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -252,4 +256,83 @@ func TestReadNowhere(t *testing.T) {
 		!strings.Contains(err.Error(), "no line of it is one of PostgreSQL") {
 		t.Error(err)
 	}
+}
+
+// containerID is that of the container of an engine's answers.
+const containerID = "4f1d00"
+
+// engine is one with a container called db, whose log is there, by a driver.
+func engine(t *testing.T, root, driver, logPath string) *target.Docker {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("API-Version", "1.41")
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/containers/json"):
+			_, _ = io.WriteString(w, `[{"Id":"`+containerID+`","Names":["/db"],"State":"running"}]`)
+		case strings.HasSuffix(r.URL.Path, "/containers/"+containerID+"/json"):
+			_ = json.NewEncoder(w).Encode(map[string]any{"Id": containerID, "Name": "/db", "LogPath": logPath,
+				"State":      map[string]any{"Status": "running", "StartedAt": "2026-03-01T12:00:00Z"},
+				"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": driver}},
+				"Config":     map[string]any{"Labels": map[string]string{}}})
+		}
+	}))
+	t.Cleanup(s.Close)
+	d, err := target.NewDocker(target.DockerConfig{Name: "engine", Host: strings.Replace(s.URL, "http://", "tcp://", 1),
+		Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// The log of a container is read where its engine keeps it, and nothing else that an engine names.
+func TestReadContainer(t *testing.T) {
+	t.Parallel()
+	p := started(t, nil)
+	if _, err := connected(t, p).Exec(t.Context(), "select 1 / 0 as secret"); err == nil {
+		t.Fatal("it divides by zero")
+	}
+	text, err := os.ReadFile(filepath.Join(p.Dir, "postgres.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, name := t.TempDir(), "/containers/"+containerID+"/"+containerID+"-json.log"
+	var kept strings.Builder
+	for line := range strings.Lines(string(text)) {
+		one, err := json.Marshal(map[string]string{ // the text first, as the driver has it
+			"log": line, "stream": "stderr",
+			"time": time.Now().UTC().Format(time.RFC3339Nano)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&kept, "%s\n", one)
+	}
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, name), []byte(kept.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db := func(d *target.Docker, container string) *target.Postgres {
+		return watching(t, p, "Poor", target.PostgresLog{Docker: d, Container: container})
+	}
+	good := engine(t, root, "json-file", name)
+	r, err := serverlog.Read(t.Context(), db(good, "db"))
+	if err != nil || len(r.Groups) != 1 || r.Groups[0].State != "22012" || r.Groups[0].Count != 1 ||
+		r.From != "log of container db" || strings.Contains(fmt.Sprint(r), "secret") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	refused(t, db(good, "dc"), `engine engine has no container "dc": correct log.container`, "")
+	refused(t, db(engine(t, root, "journald", ""), "db"), "which is no file of json-file", "")
+	refused(t, db(engine(t, "/", "json-file", filepath.Join(p.Dir, "postgres.log")), "db"),
+		"which is not in a folder of its own", "")
+	refused(t, db(engine(t, filepath.Join(root, "empty"), "json-file", name), "db"), "no such file or directory", "")
+	gone, err := target.NewDocker(target.DockerConfig{Name: "engine", Host: "unix://" + filepath.Join(root, "none")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(gone.Close)
+	refused(t, db(gone, "db"), "none", "")
 }

@@ -228,7 +228,7 @@ func (b *builder) postgres(t config.Postgres, engines map[string]*target.Docker)
 		b.config.Store.URL == ""
 	k.Notes, k.StandbysListed = b.notes, t.StandbysListed
 	k.Exclude = t.Exclude
-	k.Log = target.PostgresLog{File: t.Log.File, Docker: engines[t.Log.Docker], Container: t.Log.Container}
+	k.Log = target.PostgresLog{File: t.Log.Path, Docker: engines[t.Log.Docker], Container: t.Log.Container}
 	for _, a := range t.Archives {
 		made, err := archive(a)
 		if err != nil {

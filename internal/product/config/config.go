@@ -98,7 +98,7 @@ type Postgres struct {
 
 // A PostgresLog says where the log of a server is.
 type PostgresLog struct {
-	File      string `yaml:"file" check:"path" doc:"Its file on this machine, like /var/log/postgresql/postgresql-17-main.log. A name that ends in .csv or .json is that of csvlog or jsonlog."`
+	Path      string `yaml:"path" check:"path" doc:"Its file on this machine, like /var/log/postgresql/postgresql-17-main.log. A name that ends in .csv or .json is that of csvlog or jsonlog."`
 	Docker    string `yaml:"docker" doc:"Name of the docker target in whose engine it runs, with the log driver json-file."`
 	Container string `yaml:"container" doc:"Name of its container."`
 }

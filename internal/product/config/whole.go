@@ -278,8 +278,8 @@ func (d *decoder) destination(n *yaml.Node, a Archive) {
 // log checks where the log of a server is.
 func (d *decoder) log(n *yaml.Node, p Postgres, engines []string) {
 	switch l := p.Log; {
-	case l.File != "" && (l.Docker != "" || l.Container != ""):
-		d.fault(at(n, "file"), "log of postgres %s is both a file and a container; one was expected", p.Name)
+	case l.Path != "" && (l.Docker != "" || l.Container != ""):
+		d.fault(at(n, "path"), "log of postgres %s is both a file and a container; one was expected", p.Name)
 	case l.Docker != "" && !slices.Contains(engines, l.Docker):
 		d.fault(at(n, "docker"), "docker is %q; %s", l.Docker, expected(l.Docker, "docker targets", engines))
 	case (l.Docker == "") != (l.Container == ""):
