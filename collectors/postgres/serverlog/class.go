@@ -28,8 +28,8 @@ const (
 	Failed        Class = "failed"         // statements, by their SQLSTATE
 )
 
-// What PostgreSQL writes into a log is matched by the parts of the message that are in its source code. Names and values
-// are in between, and are not kept.
+// What PostgreSQL writes into a log is matched by the parts of the message that are in its source code. Names and
+// values are in between, and are not kept.
 
 // A rule says which class a message is of, or which SQLSTATE it has, for logs that do not say that.
 type rule struct {

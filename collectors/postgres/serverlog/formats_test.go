@@ -105,7 +105,7 @@ func TestStderr(t *testing.T) {
 	}
 }
 
-// A time is one of log_timezone, also in the hour that clocks have twice. Of a zone that is not known there is none.
+// A time is one of log_timezone, also in the hour that clocks have twice. Lines of an unknown zone have no time.
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ zone, text, want string }{
@@ -171,7 +171,7 @@ func TestCSV(t *testing.T) {
 	}
 }
 
-// Of jsonlog each line is one object, and a part of one is none.
+// Of jsonlog each line is one object, and a part of one is not read.
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	line := `{"timestamp":"2026-11-30 10:00:01.000 UTC","user":"web","error_severity":"ERREUR","state_code":"53300",` +

@@ -75,8 +75,8 @@ const filesSQL = `select name::text, size::int8, modification from pg_ls_logdir(
 
 // pieceSQL reads a piece of a file.
 //
-// Rights: EXECUTE on the function, which reads whatever the server can read in its data and its log directory. Versions:
-// 13 and later. Cost: the piece.
+// Rights: EXECUTE on the function, which reads whatever the server can read in its data and its log directory.
+// Versions: 13 and later. Cost: the piece.
 const pieceSQL = `select pg_read_binary_file($1, $2, $3, true)`
 
 // A server is what it says of its log.
@@ -96,8 +96,8 @@ type listed struct {
 	Modified time.Time
 }
 
-// Read reads the log of a server: from the file or the container that the configuration names; else from the server's own
-// files, where they are on this machine and can be read; else from the server. The error is a *NotKnown where it can be
+// Read reads the log of a server: from the file or the container that the configuration names; else from the server's
+// own files, where they are on this machine and can be read; else from the server. The error is a *NotKnown where it can be
 // read nowhere.
 func Read(ctx context.Context, t *target.Postgres) (Report, error) {
 	db, err := t.Server()
@@ -276,7 +276,8 @@ func (s *server) debian() string {
 // family are the files of a log, the newest first, as far as they are young enough: those of the format that says
 // most. The folder may have files of others.
 func (s *server) family(all []listed) (list []listed) {
-	for _, format := range []struct{ destination, end string }{{"jsonlog", ".json"}, {"csvlog", ".csv"}, {"stderr", ""}} {
+	for _, format := range []struct{ destination, end string }{{"jsonlog", ".json"}, {"csvlog", ".csv"},
+		{"stderr", ""}} {
 		like := named(s.pattern, format.end)
 		if !strings.Contains(s.Destination, format.destination) || like == nil {
 			continue
@@ -320,8 +321,8 @@ func named(pattern, end string) *regexp.Regexp {
 	return re
 }
 
-// here reads the files on this machine, and reports whether they are those of the server: the one that it writes has the
-// size and the time here that the server sees, before or after.
+// here reads the files on this machine, and reports whether they are those of the server: the one that it writes has
+// the size and the time here that the server sees, before or after.
 func (r *Report) here(ctx context.Context, s *server, db *target.Database, list []listed, count *tally) (bool, error) {
 	folder := s.logDirectory
 	if !filepath.IsAbs(folder) {
@@ -376,7 +377,8 @@ func (r *Report) here(ctx context.Context, s *server, db *target.Database, list 
 // between reports whether a file here is what the server saw of it before and after.
 func between(before listed, here fs.FileInfo, after listed) bool {
 	at := here.ModTime().Truncate(time.Second)
-	return before.Size <= here.Size() && here.Size() <= after.Size && !at.Before(before.Modified.Truncate(time.Second)) &&
+	return before.Size <= here.Size() && here.Size() <= after.Size &&
+		!at.Before(before.Modified.Truncate(time.Second)) &&
 		!at.After(after.Modified)
 }
 

@@ -224,7 +224,8 @@ func (k *checker) serverLog(at place, what, path string) {
 	case errors.Is(err, fs.ErrNotExist):
 		k.fault(at, "%s: %s; name the file that the server writes", what, reason(path, err))
 	case errors.Is(err, fs.ErrPermission):
-		k.fault(at, "%s: %s; let the user that runs upkeep read it, as group adm does on Debian", what, reason(path, err))
+		k.fault(at, "%s: %s; let the user that runs upkeep read it, as group adm does on Debian", what,
+			reason(path, err))
 	default:
 		k.fault(at, "%s: %v", what, err)
 	}

@@ -402,7 +402,8 @@ func (l *Looker) down(p place, set target.Set, s *state) string {
 }
 
 // once says each thing about a target that is not known once: a database that cannot be reached keeps many
-// collectors from reading. Of several errors of one collector each is a line, and those that follow a tab are more of it.
+// collectors from reading. Of several errors of one collector each is a line, and those that follow a tab are more of
+// it.
 func once(all []Unknown) (kept []Unknown) {
 	type reason struct{ server, why, sql string }
 	at, said := make(map[reason]int), make(map[reason][]string)

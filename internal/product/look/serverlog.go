@@ -57,42 +57,52 @@ type said struct {
 func saids() []said {
 	return []said{
 		{serverlog.Corrupt, Data, 1, 1, 1, "it has met damaged pages, indexes or rows",
-			"what is damaged cannot be read, or is read wrongly", "Copy the data directory before anything else. The log " +
+			"what is damaged cannot be read, or is read wrongly",
+			"Copy the data directory before anything else. The log " +
 				"names the relation: restore it from a backup, or reindex an index."},
 		{serverlog.InputOutput, Data, 1, 1, 1, "it could not read or write its files",
 			"what was to be written may be lost", "Look at the disk and the kernel's log of the machine."},
 		{serverlog.Panic, Service, 1, 1, 1, "it has ended itself by PANIC",
-			"all sessions ended, and what they had not committed is lost", "The log has the reason before the word PANIC."},
+			"all sessions ended, and what they had not committed is lost",
+			"The log has the reason before the word PANIC."},
 		{serverlog.Wraparound, Service, 1, 1, 1, "it warns that transaction ids run out",
 			"when none is left it takes no more writes", "VACUUM FREEZE the tables with the oldest ids; end old " +
 				"transactions, prepared transactions and slots before."},
-		{serverlog.DiskFull, Service, 1, 1, 1, "its disk was full", "writes failed, and a full disk of WAL ends the server",
+		{serverlog.DiskFull, Service, 1, 1, 1, "its disk was full",
+			"writes failed, and a full disk of WAL ends the server",
 			"Find what filled it: WAL that a slot keeps, temporary files, logs."},
 		{serverlog.Killed, Service, 1, 1, severalCrashes, "one of its processes was terminated by a signal",
-			"all sessions ended, and it recovered from its WAL", "Signal 9 is the kernel's, out of memory, or a person's " +
-				"kill -9; signal 11 is a fault of PostgreSQL or of an extension. The line after it names what was running."},
+			"all sessions ended, and it recovered from its WAL",
+			"Signal 9 is the kernel's, out of memory, or a person's " +
+				"kill -9; signal 11 is a fault of PostgreSQL or of an extension. The line after it names what was " +
+				"running."},
 		{serverlog.Recovered, Service, 1, 1, severalCrashes, "it was not shut down properly",
-			"all sessions ended, and it recovered from its WAL", "Find out what ended it: a power failure, the kernel, or " +
+			"all sessions ended, and it recovered from its WAL",
+			"Find out what ended it: a power failure, the kernel, or " +
 				"a stop in mode immediate."},
 		{serverlog.NoMemory, Service, 1, 1, beyond, "it had not enough memory", "statements failed",
 			"Lower work_mem or max_connections. Where the log says shared memory, raise max_locks_per_transaction."},
 		{serverlog.NoConnections, Service, 1, 1, beyond, "it has sent clients away: too many connections",
-			"who needed a connection got an error", "Put a pooler before it, or let applications keep fewer connections."},
+			"who needed a connection got an error",
+			"Put a pooler before it, or let applications keep fewer connections."},
 		{serverlog.LostWAL, Service, 1, 1, beyond, "a standby asked for WAL that is gone",
 			"the standby cannot follow any more", "Make the standby anew, or give it the WAL archive. A slot or " +
 				"wal_keep_size keeps what a standby needs."},
 		{serverlog.OldHorizon, Service, 1, 1, beyond, "vacuum says that the oldest transaction is far in the past",
-			"dead rows stay, and ids come nearer to their end", "End old transactions, prepared transactions and slots that " +
+			"dead rows stay, and ids come nearer to their end",
+			"End old transactions, prepared transactions and slots that " +
 				"no one uses."},
 		{serverlog.Settings, Care, 1, 1, beyond, "its configuration file has errors",
-			"settings that were changed are not in force", "The line before it names the setting: pg_file_settings too."},
+			"settings that were changed are not in force",
+			"The line before it names the setting: pg_file_settings too."},
 		{serverlog.Deadlock, Service, 1, manyDeadlocks, beyond, "transactions ended in deadlocks",
 			"each fails one of them", "The log has the statements of both. Let all lock the same rows in one order."},
 		{serverlog.Checkpoints, Speed, 1, manyTooSoon, beyond, "checkpoints are occurring too frequently",
 			"each writes all changed pages, and makes more WAL", "Raise max_wal_size."},
 		{serverlog.Autovacuum, Speed, someCanceled, manyCanceled, beyond, "autovacuum was canceled by others' locks",
 			"dead rows stay until it comes to its end", "Find what locks the tables: ALTER, LOCK TABLE, CREATE INDEX."},
-		{serverlog.Conflict, Service, someConflicts, beyond, beyond, "queries on the standby were canceled by its recovery",
+		{serverlog.Conflict, Service, someConflicts, beyond, beyond,
+			"queries on the standby were canceled by its recovery",
 			"who asked got an error", "Raise max_standby_streaming_delay, or set hot_standby_feedback to on."},
 		{serverlog.Login, Care, someLogins, manyLogins, beyond, "logins were refused",
 			"an application has a wrong password, or someone guesses", "The log names the user and the address."},
@@ -201,9 +211,10 @@ func (f Facts) failedStatements() (found []Finding) {
 		if name := serverlog.Name(g.State); name != "" {
 			what += " (" + name + ")"
 		}
-		found = append(found, Finding{Kind: "postgres/log_failed", Severity: worse(float64(g.Count), manyFailed, beyond),
-			Harm: Service, Subject: map[string]string{"server": f.Server, "sqlstate": g.State},
-			Title: "statements failed " + what + often(g.Count), Cost: "what they were for was not done",
+		found = append(found, Finding{Kind: "postgres/log_failed", Harm: Service,
+			Severity: worse(float64(g.Count), manyFailed, beyond),
+			Subject:  map[string]string{"server": f.Server, "sqlstate": g.State},
+			Title:    "statements failed " + what + often(g.Count), Cost: "what they were for was not done",
 			Evidence: f.logEvidence([]serverlog.Group{g}),
 			ByHand:   "The log has the statements. Errors without a SQLSTATE have one with %e in log_line_prefix."})
 	}

@@ -25,7 +25,7 @@ func logFacts(groups ...serverlog.Group) Facts {
 	return f
 }
 
-// Each class of lines is a finding from its least number on, with how many there are and when; below there is none.
+// Each class of lines is a finding from its least number on, with how many there are and when; below it is not.
 func TestServerLog(t *testing.T) {
 	t.Parallel()
 	group := func(class serverlog.Class, state string, n int) serverlog.Group {
