@@ -227,7 +227,7 @@ func (k *checker) serverLog(at place, what, path string) {
 		k.fault(at, "%s: %s; let the user that runs upkeep read it, as group adm does on Debian", what,
 			reason(path, err))
 	default:
-		k.fault(at, "%s: %v", what, err)
+		k.fault(at, "%s: %v; name the file that the server writes", what, err)
 	}
 }
 
