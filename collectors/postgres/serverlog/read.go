@@ -97,8 +97,8 @@ type listed struct {
 }
 
 // Read reads the log of a server: from the file or the container that the configuration names; else from the server's
-// own files, where they are on this machine and can be read; else from the server. The error is a *NotKnown where it can
-// be read nowhere.
+// own files, where they are on this machine and can be read; else from the server. The error is a *NotKnown where it
+// can be read nowhere.
 func Read(ctx context.Context, t *target.Postgres) (Report, error) {
 	db, err := t.Server()
 	if err != nil {

@@ -292,7 +292,10 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 			continue
 		}
 		each(lifeOf{t}, 0, living(func(ctx context.Context) error { return livingPostgres(ctx, t) }))
-		each(logOf{t}, loggedFor, func(ctx context.Context) answer { return readServerLog(ctx, t) })
+		each(logOf{t}, loggedFor, func(ctx context.Context) (a answer) {
+			a.log, a.unknown = readServerLog(ctx, t)
+			return a
+		})
 		each(t, askedFor, func(ctx context.Context) (a answer) {
 			a.postgres, a.unknown = askPostgres(ctx, t)
 			return a

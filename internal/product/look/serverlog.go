@@ -31,18 +31,16 @@ const (
 )
 
 // readServerLog asks for what PostgreSQL's own log says.
-func readServerLog(ctx context.Context, t *target.Postgres) (a answer) {
+func readServerLog(ctx context.Context, t *target.Postgres) (*serverlog.Report, []Unknown) {
 	r, err := serverlog.Read(ctx, t)
 	if err == nil {
-		a.log = &r
-		return a
+		return &r, nil
 	}
 	u := Unknown{Server: t.Name, What: "what PostgreSQL's own log says", Why: err.Error()}
 	if n, ok := errors.AsType[*serverlog.NotKnown](err); ok {
 		u.SQL = n.SQL
 	}
-	a.unknown = []Unknown{u}
-	return a
+	return nil, []Unknown{u}
 }
 
 // A said is how a class of lines is listed.
