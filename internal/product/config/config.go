@@ -92,6 +92,15 @@ type Postgres struct {
 	Exclude         []string  `yaml:"exclude" doc:"Databases that upkeep neither reads nor changes, for example those reserved by a provider, like rdsadmin or cloudsqladmin."`
 	StatementText   bool      `yaml:"statement_text" default:"true" doc:"Export the text of expensive statements, without literals."`
 	Archives        []Archive `yaml:"archives" doc:"Retention of tables: which rows are too old, and what happens to them."`
+
+	Log PostgresLog `yaml:"log" doc:"Where its log is, for a server that does not write it itself (logging_collector is off). Look counts what it says, by class; texts of statements and values are never shown. Without this, the files are read that the server names: on this machine, or through the server if the role may execute pg_read_binary_file."`
+}
+
+// A PostgresLog says where the log of a server is.
+type PostgresLog struct {
+	Path      string `yaml:"path" check:"path" doc:"Its file on this machine, like /var/log/postgresql/postgresql-17-main.log. A name that ends in .csv or .json is that of csvlog or jsonlog."`
+	Docker    string `yaml:"docker" doc:"Name of the docker target in whose engine it runs, with the log driver json-file."`
+	Container string `yaml:"container" doc:"Name of its container."`
 }
 
 // An Archive says which rows of a table are past their age.

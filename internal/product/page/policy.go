@@ -233,6 +233,6 @@ func (d DryRun) table() Node {
 			labels(t.Incident.Alert.Labels, "alertname", "severity", "job", "instance")),
 			Td(Data("name", columns[1]), fires), Td(Data("name", columns[2]), pill(t.Class, t.Does)),
 			Td(Data("name", columns[3]), Text(strings.TrimSpace(t.Why)),
-				Iff(t.Plan != nil && d.May.Operate, func() Node { return planForm(*t.Plan) })))
+				Iff(t.Plan != nil && d.May.Operate, func() Node { return planForm(*t.Plan, "") })))
 	})))
 }
