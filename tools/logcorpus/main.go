@@ -58,7 +58,8 @@ const (
 func main() {
 	fmt.Println("Lines of Go's loggers, written by tools/logcorpus. The character ␛ is escape.")
 	for _, s := range shapes() {
-		for _, c := range []struct{ level, message string }{{"error", broken}, {"info", harmless}, {"warning", broken},
+		for _, c := range []struct{ level, message string }{{"error", broken}, {"info", harmless}, {"warning",
+			broken},
 			{"debug", harmless}} {
 			if c.level == "debug" && s.nodebug {
 				continue
@@ -88,12 +89,14 @@ func shapes() []shape {
 			slogAt(slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})), level, message)
 		}},
 		{"slog, JSON", false, "%s", func(w io.Writer, level, message string) {
-			slogAt(slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: false})), level,
+			slogAt(slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug,
+				AddSource: false})), level,
 				message)
 		}},
 		{"slog, JSON with a level of its own", false, "%s", func(w io.Writer, level, message string) {
 			l := map[string]slog.Level{"debug": -3, "info": 1, "warning": 5, "error": 12}[level]
-			slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})).Log(nil, l, message, "attempt", 3) //nolint:staticcheck // no context is needed
+			slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})).Log(nil, l, message,
+				"attempt", 3) //nolint:staticcheck // no context is needed
 		}},
 		{"zap, production", false, "%s", func(w io.Writer, level, message string) {
 			zapAt(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, level, message)
@@ -137,12 +140,16 @@ func more() []shape {
 			hclogAt(&hclog.LoggerOptions{Name: "orders", Output: w, Level: hclog.Trace}, level, message)
 		}},
 		{"hclog, JSON", false, "%s", func(w io.Writer, level, message string) {
-			hclogAt(&hclog.LoggerOptions{Name: "orders", Output: w, Level: hclog.Trace, JSONFormat: true}, level, message)
+			hclogAt(&hclog.LoggerOptions{Name: "orders", Output: w, Level: hclog.Trace, JSONFormat: true},
+				level, message)
 		}},
-		{"charmbracelet/log, text", false, "<n>/<n>/<n> <time> ERRO %s attempt=<n>", func(w io.Writer, level, message string) {
-			charmAt(charm.NewWithOptions(w, charm.Options{ReportTimestamp: true, Level: charm.DebugLevel}), level, message)
+		{"charmbracelet/log, text", false, "<n>/<n>/<n> <time> ERRO %s attempt=<n>", func(w io.Writer, level,
+			message string) {
+			charmAt(charm.NewWithOptions(w, charm.Options{ReportTimestamp: true, Level: charm.DebugLevel}),
+				level, message)
 		}},
-		{"charmbracelet/log, text in colour", false, "<n>/<n>/<n> <time> ERRO %s attempt=<n>", func(w io.Writer, level, message string) {
+		{"charmbracelet/log, text in colour", false, "<n>/<n>/<n> <time> ERRO %s attempt=<n>", func(w io.Writer,
+			level, message string) {
 			l := charm.NewWithOptions(w, charm.Options{ReportTimestamp: true, Level: charm.DebugLevel})
 			l.SetColorProfile(termenv.ANSI256)
 			charmAt(l, level, message)
@@ -155,17 +162,32 @@ func more() []shape {
 			charmAt(charm.NewWithOptions(w, charm.Options{ReportTimestamp: true, Level: charm.DebugLevel,
 				Formatter: charm.JSONFormatter}), level, message)
 		}},
-		{"log15, logfmt", false, "%s", func(w io.Writer, level, message string) { log15At(log15.LogfmtFormat(), w, level, message) }},
+		{"log15, logfmt", false, "%s", func(w io.Writer, level, message string) {
+			log15At(log15.LogfmtFormat(),
+				w, level, message)
+		}},
 		{"log15, terminal", false, "EROR[<n>|<time>] %s attempt=<n>", func(w io.Writer, level, message string) {
 			log15At(log15.TerminalFormat(), w, level, message)
 		}},
-		{"log15, JSON", false, "%s", func(w io.Writer, level, message string) { log15At(log15.JsonFormat(), w, level, message) }},
+		{"log15, JSON", false, "%s", func(w io.Writer, level, message string) {
+			log15At(log15.JsonFormat(), w,
+				level, message)
+		}},
 		{"go-kit/log, logfmt", false, "%s", func(w io.Writer, level, message string) {
 			kitAt(gokit.NewLogfmtLogger(w), level, message)
 		}},
-		{"go-kit/log, JSON", false, "%s", func(w io.Writer, level, message string) { kitAt(gokit.NewJSONLogger(w), level, message) }},
-		{"apex/log, JSON", false, "%s", func(w io.Writer, level, message string) { apexAt(apexjson.New(w), level, message) }},
-		{"apex/log, logfmt", false, "%s", func(w io.Writer, level, message string) { apexAt(apexlogfmt.New(w), level, message) }},
+		{"go-kit/log, JSON", false, "%s", func(w io.Writer, level,
+			message string) {
+			kitAt(gokit.NewJSONLogger(w), level, message)
+		}},
+		{"apex/log, JSON", false, "%s", func(w io.Writer, level, message string) {
+			apexAt(apexjson.New(w),
+				level, message)
+		}},
+		{"apex/log, logfmt", false, "%s", func(w io.Writer, level, message string) {
+			apexAt(apexlogfmt.New(w),
+				level, message)
+		}},
 		{"apex/log, text", false, "ERROR[<n>] %s attempt=<n>", func(w io.Writer, level, message string) {
 			apexAt(apextext.New(w), level, message)
 		}},
@@ -208,26 +230,30 @@ func requests() []shape {
 	return []shape{
 		{"slog, JSON with a group", false, "level info\nfields path=http.path duration=http.duration unit=ns\n" +
 			"endpoint /api/users/:id\nduration 1234.5ms", func(w io.Writer, _, _ string) {
-			slog.New(slog.NewJSONHandler(w, nil)).Info("done", slog.Group("http", "method", "GET", "path", path, "duration",
+			slog.New(slog.NewJSONHandler(w, nil)).Info("done", slog.Group("http", "method", "GET", "path", path,
+				"duration",
 				slow))
 		}},
 		{"slog, text with a group", false, "level info\nfields path=http.path duration=http.duration\n" +
 			"endpoint /api/users/:id\nduration 1234.5ms", func(w io.Writer, _, _ string) {
 			slog.New(slog.NewTextHandler(w, nil)).Info("done", slog.Group("http", "path", path, "duration", slow))
 		}},
-		{"zap, duration in seconds", false, "level info\nfields duration=elapsed unit=s\nendpoint /api/users/:id\nduration 1234.5ms",
+		{"zap, duration in seconds", false,
+			"level info\nfields duration=elapsed unit=s\nendpoint /api/users/:id\nduration 1234.5ms",
 			func(w io.Writer, _, _ string) {
 				zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(w),
 					zap.DebugLevel)).Info("done", zap.String("path", path), zap.Duration("elapsed", slow))
 			}},
-		{"zap, duration as text", false, "level info\nfields duration=elapsed\nendpoint /api/users/:id\nduration 1234.5ms",
+		{"zap, duration as text", false,
+			"level info\nfields duration=elapsed\nendpoint /api/users/:id\nduration 1234.5ms",
 			func(w io.Writer, _, _ string) {
 				c := zap.NewProductionEncoderConfig()
 				c.EncodeDuration = zapcore.StringDurationEncoder
 				zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(c), zapcore.AddSync(w), zap.DebugLevel)).Info("done",
 					zap.String("path", path), zap.Duration("elapsed", slow))
 			}},
-		{"zerolog, duration in milliseconds", false, "level info\nfields duration=elapsed\nendpoint /api/users/:id\nduration 1234.5ms",
+		{"zerolog, duration in milliseconds", false,
+			"level info\nfields duration=elapsed\nendpoint /api/users/:id\nduration 1234.5ms",
 			func(w io.Writer, _, _ string) {
 				l := zerolog.New(w)
 				l.Info().Str("path", path).Dur("elapsed", slow).Msg("done")
@@ -239,7 +265,8 @@ func requests() []shape {
 			l.SetFormatter(&logrus.JSONFormatter{})
 			l.WithFields(logrus.Fields{"url": path, "took_seconds": slow.Seconds()}).Info("done")
 		}},
-		{"go-kit/log, logfmt of a request", false, "level info\nfields duration=took\nendpoint /api/users/:id\nduration 1234.5ms",
+		{"go-kit/log, logfmt of a request", false,
+			"level info\nfields duration=took\nendpoint /api/users/:id\nduration 1234.5ms",
 			func(w io.Writer, _, _ string) {
 				_ = kitlevel.Info(gokit.NewLogfmtLogger(w)).Log("msg", "done", "path", path, "took", slow)
 			}},
@@ -270,7 +297,8 @@ func zapAt(e zapcore.Encoder, w io.Writer, level, message string) {
 
 func zerologAt(w io.Writer, level, message string) {
 	l := zerolog.New(w).With().Timestamp().Logger()
-	at := map[string]zerolog.Level{"error": zerolog.ErrorLevel, "warning": zerolog.WarnLevel, "info": zerolog.InfoLevel,
+	at := map[string]zerolog.Level{"error": zerolog.ErrorLevel, "warning": zerolog.WarnLevel,
+		"info":  zerolog.InfoLevel,
 		"debug": zerolog.DebugLevel}[level]
 	l.WithLevel(at).Int("attempt", 3).Msg(message)
 }
@@ -288,7 +316,8 @@ func logrusAt(f logrus.Formatter, w io.Writer, level, message string) {
 }
 
 func hclogAt(o *hclog.LoggerOptions, level, message string) {
-	at := map[string]hclog.Level{"error": hclog.Error, "warning": hclog.Warn, "info": hclog.Info, "debug": hclog.Debug}
+	at := map[string]hclog.Level{"error": hclog.Error, "warning": hclog.Warn, "info": hclog.Info,
+		"debug": hclog.Debug}
 	hclog.New(o).Log(at[level], message, "attempt", 3)
 }
 
