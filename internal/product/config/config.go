@@ -171,11 +171,12 @@ type Docker struct {
 
 // Logs are the names in the services' log lines.
 type Logs struct {
-	Level    string        `yaml:"level" default:"level" doc:"Field with the level: error, fatal, critical and the like are errors, and so are numbers from 50 on."`
-	Message  string        `yaml:"message" default:"message" doc:"Field with the message."`
-	Path     string        `yaml:"path" default:"path" doc:"Field with the path of a request."`
-	Duration string        `yaml:"duration" default:"duration_ms" doc:"Field with the duration of a request, in milliseconds."`
-	Slow     time.Duration `yaml:"slow" default:"1s" min:"1ms" doc:"A request that takes longer is slow."`
+	Level        string        `yaml:"level" default:"level" doc:"Field with the level: a word, or a number as syslog, pino, bunyan, Python (levelno) or OpenTelemetry (severityNumber) count. The names that common loggers use, such as lvl and severity, are looked for too."`
+	Message      string        `yaml:"message" default:"message" doc:"Field with the message; msg and other common names are looked for too. In each of these names, dots separate nested fields: http.request.path."`
+	Path         string        `yaml:"path" default:"path" doc:"Field with the path of a request."`
+	Duration     string        `yaml:"duration" default:"duration_ms" doc:"Field with the duration of a request."`
+	DurationUnit string        `yaml:"duration_unit" default:"auto" enum:"auto|s|ms|us|ns" doc:"Unit of durations that are numbers. auto: the end of the field's name says it (_ms, _us, _ns, _seconds), or they are milliseconds. A duration such as 1.2s or 350ms has its own unit."`
+	Slow         time.Duration `yaml:"slow" default:"1s" min:"1ms" doc:"A request that takes longer is slow."`
 }
 
 // A Probe is one service that is asked over HTTP.
