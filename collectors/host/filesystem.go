@@ -32,7 +32,8 @@ func Filesystem(t *target.Host) collectors.Collector {
 		inodes: gauge("inodes_used_ratio",
 			"Share of the file system's inodes that is used; absent where it has no fixed number."),
 		readonly: gauge("readonly",
-			"1 when the file system takes no writes, wherever it is mounted; 0 also where only upkeep's view is read-only."),
+			"1 when the file system takes no writes, wherever it is mounted; 0 also where only upkeep's view is "+
+				"read-only."),
 		unread: &collectors.Metric{Name: "upkeep_host_filesystem_unread", Type: collectors.Gauge,
 			Help: "1 for a file system that upkeep cannot read: reason is permission, elsewhere (the machine has " +
 				"mounted it where upkeep does not see it), hangs or error.",
@@ -117,7 +118,7 @@ func (filesystem) wait(ctx context.Context, answered <-chan answer) (answer, err
 	}
 }
 
-// unread returns why an answer is none of the mount, or "". The parts of btrfs and bcachefs have numbers of
+// unread returns why an answer is not the mount's, or "". The parts of btrfs and bcachefs have numbers of
 // their own, so what answers is not compared there.
 func (m mount) unread(a answer) string {
 	switch {

@@ -78,7 +78,8 @@ func mountTable(root string) ([]*procfs.MountInfo, error) {
 		}
 	}
 	if len(there) == 0 {
-		return nil, fmt.Errorf("nothing is mounted at %s: mount the root of the machine there, or correct the target's root", root)
+		return nil, fmt.Errorf("nothing is mounted at %s: mount the root of the machine there, or correct the "+
+			"target's root", root)
 	}
 	return there, nil
 }

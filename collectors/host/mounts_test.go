@@ -17,6 +17,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
 // alone runs a test in a process that has a table of mounts and of processes of its own, as the machine's
@@ -41,12 +42,16 @@ func alone(t *testing.T) string {
 	must(t, err)
 	self := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^"+t.Name()+"$", "-test.v")
 	self.Env = append(os.Environ(), "UPKEEP_TEST_ALONE="+dir)
-	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID,
-		Pdeathsig: syscall.SIGKILL}
-	out, err := self.CombinedOutput()
+	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID}
+	var out strings.Builder
+	self.Stdout, self.Stderr = &out, &out
+	wait, err := sandbox.Start(self)
+	if err == nil {
+		err = wait()
+	}
 	must(t, os.Remove(dir)) // it is empty here
-	if err != nil || !strings.Contains(string(out), "--- PASS") {
-		t.Fatalf("%v (the test mounts file systems, which root may)\n%s", err, out)
+	if err != nil || !strings.Contains(out.String(), "--- PASS") {
+		t.Fatalf("%v (the test mounts file systems, which root may)\n%s", err, out.String())
 	}
 	return ""
 }
@@ -88,7 +93,7 @@ func read(t *testing.T, root, below string) map[string]string {
 	return all
 }
 
-// What is odd about mounts is told as it is: names, what covers what, whose view is read-only, and what
+// What is odd about mounts is reported as it is: names, what covers what, whose view is read-only, and what
 // upkeep cannot reach.
 func TestMountsOfAMachine(t *testing.T) {
 	dir := alone(t)
