@@ -38,7 +38,7 @@ type trace struct {
 	head     []byte // the first line
 	name     []byte // the type
 	place    []byte // file and line
-	library  bool   // the place is in a library
+	foreign  bool   // the place is in a library
 
 	before severity // of the line before, where no trace is open
 }
@@ -82,7 +82,7 @@ func (t *trace) begins(b []byte) bool {
 	before, held := t.before, t.held
 	t.before, t.held = unleveled, false
 	if held && scriptFrame(b) { // console.error("cannot load", error)
-		t.name, t.place, t.library, t.runtime = t.name[:0], t.place[:0], false, true
+		t.name, t.place, t.foreign, t.runtime = t.name[:0], t.place[:0], false, true
 		t.language, t.lines, t.cause, t.untyped, t.counted = other, 2, false, false, false
 		t.typed(t.head[typeWithin(t.head):])
 		if len(t.name) == 0 {
@@ -104,7 +104,7 @@ func (t *trace) begins(b []byte) bool {
 
 // opens recognizes the first line, and what it says of type and place.
 func (t *trace) opens(b []byte) bool {
-	t.name, t.place, t.library, t.runtime = t.name[:0], t.place[:0], false, true
+	t.name, t.place, t.foreign, t.runtime = t.name[:0], t.place[:0], false, true
 	switch {
 	case bytes.HasPrefix(b, []byte("panic: ")), bytes.HasPrefix(b, []byte("fatal error: ")):
 		t.language = golang
@@ -145,7 +145,7 @@ func (t *trace) opens(b []byte) bool {
 	case nodeSource(b):
 		t.language = other
 		t.place = appendPlace(t.place, b)
-		t.library, t.untyped = bytes.HasPrefix(b, []byte("node:")), true
+		t.foreign, t.untyped = bytes.HasPrefix(b, []byte("node:")), true
 	default:
 		t.runtime = false
 		switch {
@@ -221,10 +221,10 @@ func (t *trace) pythonFrame(b []byte) {
 	}
 	library := bytes.Contains(b[:i], []byte("/site-packages/")) || bytes.Contains(b[:i], []byte("/lib/python")) ||
 		b[0] == '<'
-	if library && len(t.place) > 0 && !t.library {
+	if library && len(t.place) > 0 && !t.foreign {
 		return
 	}
-	t.library = library
+	t.foreign = library
 	number := digitsAt(b[i+len(line):])
 	t.place = appendPlace(t.place[:0], append(append(bytes.Clone(b[:i]), ':'), number...))
 }
@@ -238,12 +238,12 @@ func (t *trace) goLine(b []byte) bool {
 			return true
 		}
 		i := bytes.Index(file, []byte(".go:"))
-		if i < 0 || len(t.place) > 0 && !t.library {
+		if i < 0 || len(t.place) > 0 && !t.foreign {
 			return true
 		}
 		library := bytes.Contains(file, []byte("/src/runtime/")) || bytes.Contains(file, []byte("/go/src/"))
 		if len(t.place) == 0 || !library {
-			t.library = library
+			t.foreign = library
 			end := i + len(".go:") + len(digitsAt(file[i+len(".go:"):]))
 			t.place = appendPlace(t.place[:0], file[:end])
 		}
@@ -359,13 +359,13 @@ func (t *trace) frame(b []byte) {
 		library = library || bytes.HasPrefix(b, []byte(of))
 	}
 	switch {
-	case len(t.place) == 0, t.cause && !library, t.library && !library:
+	case len(t.place) == 0, t.cause && !library, t.foreign && !library:
 	case t.cause && len(t.place) > 0:
 		return
 	default:
 		return
 	}
-	t.library, t.cause = library, false
+	t.foreign, t.cause = library, false
 	t.place = appendPlace(t.place[:0], place)
 }
 
