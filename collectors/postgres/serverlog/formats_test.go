@@ -220,9 +220,6 @@ func TestFamily(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", destination, diff)
 		}
 	}
-	if old := s.family(files[4:]); len(old) != 0 {
-		t.Errorf("%v", old)
-	}
 	if s.Destination = "csvlog"; len(s.family(files[4:])) != 1 {
 		t.Error("a log of which nothing was written for long is one")
 	}
