@@ -14,7 +14,7 @@ type Guard struct {
 	Exact bool // decides from the proposal alone, and is asked once more in the transaction that lets the run act
 
 	// During says that the guard holds while the run acts too: it is asked before
-	// each step and each statement, of a proposal with the pauses and the approval.
+	// each step and each statement, of a proposal with the pauses, the demotion and the approval.
 	During bool
 
 	// Step says that the guard is asked again right before each step, though it asks

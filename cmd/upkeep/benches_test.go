@@ -32,7 +32,7 @@ func TestBenchmarksRun(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, want := range []string{"PostgresExporter/tables=100", "RedisExporter/clients=50", "Before/outside",
-		"Idle/prometheus+alertmanager"} {
+		"Idle/prometheus+alertmanager", "Streams/outside"} {
 		if !strings.Contains(string(out), "\nBenchmark"+want) {
 			t.Errorf("%s did not run:\n%s", want, out)
 		}

@@ -115,7 +115,7 @@ func (c *client) reach(cmd *cobra.Command) {
 // do sends a request and reads the answer into out.
 func (c *client) do(ctx context.Context, method, path string, in, out any) error {
 	base := strings.TrimSuffix(firstOf(c.url, os.Getenv("UPKEEP_URL"), defaultURL), "/")
-	if u, err := url.Parse(base); err != nil || u.Host == "" {
+	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return usage.Errorf("--url %q: want something like %s", base, defaultURL)
 	}
 	var body io.Reader

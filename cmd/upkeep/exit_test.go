@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +31,13 @@ func runLine(args ...string) (code int, out, said string) {
 // What is wrong with a command line is said before anything is asked, by the names of its flags and arguments.
 func TestUsageExits(t *testing.T) {
 	t.Parallel()
+	for _, url := range []string{"ftp://127.0.0.1:1", "127.0.0.1:1", "http://", "file:///etc"} {
+		code, out, said := runLine("runs", "--url", url)
+		if code != int(exitUsage) || !strings.Contains(said, "--url "+strconv.Quote(url)+": want something like "+
+			"http://") && url != "http://" || out != "" {
+			t.Errorf("%s: %d %q %q", url, code, out, said)
+		}
+	}
 	for line, want := range map[string]string{
 		"runs --limit abc":                            `--limit "abc": want a whole number`,
 		"runs --limit 0":                              `--limit 0: want at least 1`,

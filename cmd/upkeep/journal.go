@@ -146,7 +146,9 @@ func checkJournal(verb, short, long string, here func(context.Context, *journal.
 				return nil
 			}
 			for _, text := range k.Wrong {
-				fmt.Fprintln(cmd.ErrOrStderr(), text)
+				if !c.json { // there they are in the answer
+					fmt.Fprintln(cmd.ErrOrStderr(), text)
+				}
 			}
 			return quiet(exitNo)
 		},

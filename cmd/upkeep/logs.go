@@ -85,7 +85,7 @@ func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured
 	for name, s := range sources {
 		f := s.fields
 		r, err := logs.Analyze(ctx, s.files, logs.Options{Fields: logs.Fields{Level: f.Level, Message: f.Message,
-			Path: f.Path, Duration: f.Duration}, Slow: f.Slow, Since: moment})
+			Path: f.Path, Duration: f.Duration, Unit: f.DurationUnit}, Slow: f.Slow, Since: moment})
 		if err != nil {
 			faults = append(faults, err)
 		}

@@ -52,7 +52,8 @@ func policyDemoteCommand() *cobra.Command {
 	cmd := resetCommand("demote", "Demote a policy: its runs need approval",
 		"policy %s is demoted: its runs need approval until: upkeep policy promote\n")
 	cmd.Long = `Demote a policy in mode auto: its runs need approval, over restarts and reloads, until a person promotes
-it. A run that acts already goes on; to stop it, pause the policy or cancel the run.`
+it. A run that acts already stops: at once, or after its statement where cancelling that would leave
+something behind.`
 	cmd.Example = "  upkeep policy demote 'index bloat' --why 'the new storage is slow'"
 	return cmd
 }

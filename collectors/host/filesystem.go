@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -33,7 +31,13 @@ func Filesystem(t *target.Host) collectors.Collector {
 		ratio:     gauge("used_ratio", "Used share of the space available to users, as df counts it."),
 		inodes: gauge("inodes_used_ratio",
 			"Share of the file system's inodes that is used; absent where it has no fixed number."),
-		readonly: gauge("readonly", "1 when the file system takes no writes."),
+		readonly: gauge("readonly",
+			"1 when the file system takes no writes, wherever it is mounted; 0 also where only upkeep's view is "+
+				"read-only."),
+		unread: &collectors.Metric{Name: "upkeep_host_filesystem_unread", Type: collectors.Gauge,
+			Help: "1 for a file system that upkeep cannot read: reason is permission, elsewhere (the machine has " +
+				"mounted it where upkeep does not see it), hangs or error.",
+			Labels: []string{"server", "device", "mountpoint", "fstype", "reason"}},
 	}
 	return collectors.Collector{
 		Name:   "host/filesystem",
@@ -42,10 +46,12 @@ func Filesystem(t *target.Host) collectors.Collector {
 
 Reads the mount table and asks each file system once, however often it is
 mounted. File systems that hold no data (proc, sysfs, tmpfs, overlays and their
-like) are left out. Rights: none; in a container the host's root mounted read-only
-and named as the target's root. Cost: one system call for each file system. One
-that hangs is given up after the timeout and does not hold up the next collection.`,
-		Metrics: []*collectors.Metric{c.size, c.used, c.available, c.ratio, c.inodes, c.readonly},
+like) and those that another mount covers are left out. Rights: none; in a container
+the host's root mounted read-only and named as the target's root. Cost: two system
+calls for each file system. One that hangs is given up after the timeout, does not
+hold up the next collection and is reported as unread, as is one that upkeep may not
+see.`,
+		Metrics: []*collectors.Metric{c.size, c.used, c.available, c.ratio, c.inodes, c.readonly, c.unread},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
 		Collect: c.collect,
@@ -53,51 +59,86 @@ that hangs is given up after the timeout and does not hold up the next collectio
 }
 
 type filesystem struct {
-	target                                         *target.Host
-	hung                                           *hung
-	size, used, available, ratio, inodes, readonly *collectors.Metric
+	target                                                 *target.Host
+	hung                                                   *hung
+	size, used, available, ratio, inodes, readonly, unread *collectors.Metric
 }
 
-// dataless are the types of file systems that hold nothing of anybody's.
-const dataless = " autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl " +
-	"fuse.lxcfs hugetlbfs mqueue nsfs overlay proc pstore ramfs rpc_pipefs securityfs selinuxfs squashfs sysfs tmpfs " +
-	"tracefs "
+// Why a file system is not read.
+const (
+	forbidden = "permission" // a folder above it is closed to upkeep
+	elsewhere = "elsewhere"  // the machine has it, and upkeep does not see it: it was mounted after a container began
+	hanging   = "hangs"
+	failing   = "error"
+)
 
 func (c filesystem) collect(ctx context.Context, w *collectors.Writer) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	mounts, err := c.mounts()
+	all, err := mounts(c.target.Root)
 	if err != nil {
 		return err
 	}
-	answers := make([]<-chan answer, len(mounts)) // all in parallel: one that hangs does not delay the others
-	for i, m := range mounts {
-		answers[i] = c.hung.statfs(filepath.Join(c.target.Root, m.MountPoint))
+	answers := make([]<-chan answer, len(all)) // all in parallel: one that hangs does not delay the others
+	for i, m := range all {
+		answers[i] = c.hung.statfs(filepath.Join(c.target.Root, m.point))
 	}
-	var faults []error
-	for i, m := range mounts {
-		if answers[i] == nil {
-			faults = append(faults, fmt.Errorf("%s: it was asked before and has not answered yet", m.MountPoint))
+	for i, m := range all {
+		a, err := c.wait(ctx, answers[i])
+		if err != nil {
+			return err
+		}
+		if why := m.unread(a); why != "" {
+			w.Set(c.unread, 1, c.target.Name, m.device, m.point, m.fstype, why)
 			continue
 		}
-		select {
-		case a := <-answers[i]:
-			if a.err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", m.MountPoint, a.err))
-				continue
-			}
-			c.write(w, m, a.Statfs_t)
-		case <-ctx.Done():
-			faults = append(faults, fmt.Errorf("%s: %w", m.MountPoint, context.Cause(ctx)))
-		}
+		c.write(w, m, a.Statfs_t)
 	}
-	return errors.Join(faults...)
+	return nil
 }
 
-func (c filesystem) write(w *collectors.Writer, m *procfs.MountInfo, s unix.Statfs_t) {
+// errHangs is the answer of a file system that has given none.
+var errHangs = errors.New("no answer in time")
+
+// wait returns the answer of a file system, which may be that it hangs. It is an error when the collection
+// itself is over.
+func (filesystem) wait(ctx context.Context, answered <-chan answer) (answer, error) {
+	if answered == nil {
+		return answer{err: errHangs}, nil // an earlier question has no answer yet
+	}
+	select {
+	case a := <-answered:
+		return a, nil
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return answer{err: errHangs}, nil
+		}
+		return answer{}, context.Cause(ctx)
+	}
+}
+
+// unread returns why an answer is not the mount's, or "". The parts of btrfs and bcachefs have numbers of
+// their own, so what answers is not compared there.
+func (m mount) unread(a answer) string {
+	switch {
+	case errors.Is(a.err, errHangs):
+		return hanging
+	case errors.Is(a.err, fs.ErrPermission):
+		return forbidden
+	case errors.Is(a.err, fs.ErrNotExist):
+		return elsewhere
+	case a.err != nil:
+		return failing
+	case m.fstype != "btrfs" && m.fstype != "bcachefs" && m.number != a.device:
+		return elsewhere
+	}
+	return ""
+}
+
+func (c filesystem) write(w *collectors.Writer, m mount, s unix.Statfs_t) {
 	set := func(metric *collectors.Metric, v float64) {
-		w.Set(metric, v, c.target.Name, m.Source, m.MountPoint, m.FSType)
+		w.Set(metric, v, c.target.Name, m.device, m.point, m.fstype)
 	}
 	block := float64(s.Bsize)
 	// Some of networks say that more is free than there is.
@@ -112,49 +153,17 @@ func (c filesystem) write(w *collectors.Writer, m *procfs.MountInfo, s unix.Stat
 		set(c.inodes, float64(s.Files-min(s.Ffree, s.Files))/float64(s.Files))
 	}
 	readonly := 0.0
-	if s.Flags&unix.ST_RDONLY != 0 {
+	if m.readOnly {
 		readonly = 1
 	}
 	set(c.readonly, readonly)
 }
 
-// mounts returns one mount for each file system: the one with the shortest path.
-func (c filesystem) mounts() ([]*procfs.MountInfo, error) {
-	proc, err := procfs.NewFS(filepath.Join(c.target.Root, "proc"))
-	if err != nil {
-		return nil, err
-	}
-	process, err := proc.Proc(1) // the host's, where its /proc is mounted into a container
-	if err != nil {
-		return nil, err
-	}
-	all, err := process.MountInfo()
-	if err != nil {
-		if all, err = procfs.GetMounts(); err != nil { // /proc/1 is root's on some machines
-			return nil, err
-		}
-	}
-	byDevice := make(map[string]*procfs.MountInfo)
-	for _, m := range all {
-		if strings.Contains(dataless, " "+m.FSType+" ") {
-			continue
-		}
-		if had := byDevice[m.MajorMinorVer]; had == nil || len(m.MountPoint) < len(had.MountPoint) {
-			byDevice[m.MajorMinorVer] = m
-		}
-	}
-	var wanted []*procfs.MountInfo
-	for _, m := range byDevice {
-		wanted = append(wanted, m)
-	}
-	slices.SortFunc(wanted, func(a, b *procfs.MountInfo) int { return strings.Compare(a.MountPoint, b.MountPoint) })
-	return wanted, nil
-}
-
 // An answer is what a file system says of itself.
 type answer struct {
 	unix.Statfs_t
-	err error
+	device string // its number, as major:minor
+	err    error
 }
 
 // hung knows the file systems that were asked and have not answered. A question
@@ -177,6 +186,11 @@ func (h *hung) statfs(path string) <-chan answer {
 	go func() {
 		var a answer
 		a.err = unix.Statfs(path, &a.Statfs_t)
+		var file unix.Stat_t
+		if a.err == nil {
+			a.err = unix.Stat(path, &file)
+		}
+		a.device = fmt.Sprintf("%d:%d", unix.Major(file.Dev), unix.Minor(file.Dev))
 		h.mu.Lock()
 		delete(h.asked, path)
 		h.mu.Unlock()

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -27,7 +26,7 @@ func TestWhatAFileSystemSays(t *testing.T) {
 		{"half full, with blocks for root", unix.Statfs_t{Bsize: 10, Blocks: 100, Bfree: 50, Bavail: 40, Files: 10,
 			Ffree: 4}, "1000 500 400 0.5555555555555556 0.6 0"},
 		{"full for users", unix.Statfs_t{Bsize: 10, Blocks: 100, Bfree: 5}, "1000 950 0 1 - 0"},
-		{"of no size", unix.Statfs_t{Bsize: 4096, Flags: unix.ST_RDONLY}, "0 0 0 - - 1"},
+		{"of no size", unix.Statfs_t{Bsize: 4096}, "0 0 0 - - 1"},
 		{"more free than there is", unix.Statfs_t{Bsize: 1, Blocks: 10, Bfree: 11, Bavail: 11, Files: 5, Ffree: 6},
 			"10 0 11 0 0 0"},
 		{"as large as can be", unix.Statfs_t{Bsize: 1, Blocks: math.MaxUint64, Bfree: 0},
@@ -39,7 +38,7 @@ func TestWhatAFileSystemSays(t *testing.T) {
 		for i, m := range []**collectors.Metric{&f.size, &f.used, &f.available, &f.ratio, &f.inodes, &f.readonly} {
 			*m = c.Metrics[i]
 		}
-		f.write(w, &procfs.MountInfo{Source: `/dev/"x"`, MountPoint: "/a b", FSType: "ext4"}, test.says)
+		f.write(w, mount{device: `/dev/"x"`, point: "/a b", fstype: "ext4", readOnly: test.name == "of no size"}, test.says)
 		var got []string
 		for i, name := range names {
 			value := "-"

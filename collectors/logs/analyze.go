@@ -218,6 +218,9 @@ func (c *counter) read(ctx context.Context, in io.Reader, last bool) (done int64
 				c.line(rest)
 				done += int64(len(rest))
 			}
+			if last || done == 0 && len(rest) == 0 { // nothing followed since the last time
+				c.finish()
+			}
 			return done, nil
 		case err != nil:
 			return done, err
@@ -238,6 +241,15 @@ func (c *counter) line(b []byte) {
 	}
 	if c.reader.line(b, &c.rec) {
 		c.tally.add(&c.rec)
+	}
+}
+
+// finish counts the traces that no line has ended.
+func (c *counter) finish() {
+	for stream := range c.reader.traces {
+		if template := c.reader.finish(stream); len(template) > 0 {
+			c.tally.fail(template)
+		}
 	}
 }
 

@@ -15,21 +15,26 @@ type cursor struct {
 	b       []byte
 	at      int
 	strings int // that were read
+	index   index
+	name    []byte // of the member, with the names of those that it is within
 	members []member
-	nested  bool // a member of the outermost object is made of several
+	lists   int  // that the cursor is within: what is in a list is not looked at
+	list    bool // there is one, so that the next line may well have another shape
 }
 
-// A member is the position of the value of a member of the outermost object, without
+// A member is the position of a value that is no object and in no list, without
 // quotes.
 type member struct {
 	from, to int
 	quoted   bool
-	field    field
+	use      use
 }
 
-// object reads an object. The members of the outermost are looked at.
-func (c *cursor) object(depth int, f Fields, rec *record) bool {
+// object reads an object and notes its members.
+func (c *cursor) object(depth int) bool {
 	c.at++ // the brace
+	within := len(c.name)
+	defer func() { c.name = c.name[:within] }()
 	c.space()
 	if c.next('}') {
 		return true
@@ -44,11 +49,11 @@ func (c *cursor) object(depth int, f Fields, rec *record) bool {
 			return false
 		}
 		c.space()
-		from := c.at
-		if !c.value(depth, f, rec) {
-			return false
+		if c.lists == 0 {
+			c.name = append(append(c.name[:within], key...), '.')
 		}
-		if depth == 0 && !c.member(f.of(key), from, rec) {
+		from := c.at
+		if !c.value(depth) || c.lists == 0 && !c.member(c.index[string(c.name[:within+len(key)])], from) {
 			return false
 		}
 		c.space()
@@ -62,14 +67,17 @@ func (c *cursor) object(depth int, f Fields, rec *record) bool {
 	}
 }
 
-func (c *cursor) array(depth int, f Fields, rec *record) bool {
+func (c *cursor) array(depth int) bool {
 	c.at++ // the bracket
+	c.list = true
+	c.lists++
+	defer func() { c.lists-- }()
 	c.space()
 	if c.next(']') {
 		return true
 	}
 	for {
-		if !c.value(depth, f, rec) {
+		if !c.value(depth) {
 			return false
 		}
 		c.space()
@@ -84,7 +92,7 @@ func (c *cursor) array(depth int, f Fields, rec *record) bool {
 }
 
 // value reads any value.
-func (c *cursor) value(depth int, f Fields, rec *record) bool {
+func (c *cursor) value(depth int) bool {
 	if c.at >= len(c.b) || depth > deepest {
 		return false
 	}
@@ -93,9 +101,9 @@ func (c *cursor) value(depth int, f Fields, rec *record) bool {
 		_, ok := c.text()
 		return ok
 	case '{':
-		return c.object(depth+1, f, rec)
+		return c.object(depth + 1)
 	case '[':
-		return c.array(depth+1, f, rec)
+		return c.array(depth + 1)
 	case 't':
 		return c.word("true")
 	case 'f':
@@ -148,19 +156,37 @@ func (c *cursor) word(w string) bool {
 	return true
 }
 
-// member notes a member of the outermost object, whose value ends here. Where one
-// that is counted is made of several, whose quotes would have to be undone, it
-// reports false.
-func (c *cursor) member(f field, from int, rec *record) bool {
-	m := member{from: from, to: c.at, field: f}
+// member notes a member whose value ends here. Where one that is counted is made of
+// several, whose quotes would have to be undone, it reports false.
+func (c *cursor) member(u use, from int) bool {
+	m := member{from: from, to: c.at, use: u}
 	switch c.b[from] {
 	case '{', '[':
-		c.nested = true
-		return f == none
+		return u.field == none
 	case '\\':
 		m.from, m.to, m.quoted = from+2, c.at-2, true
 	}
 	c.members = append(c.members, m)
-	rec.set(f, c.b[m.from:m.to], m.quoted)
 	return true
+}
+
+// choose writes what counts to the record; the other members have no use from then on.
+func (c *cursor) choose(rec *record) {
+	var chosen choice
+	for i, m := range c.members {
+		if m.use.field != none {
+			chosen.take(i, m.use, c.b[m.from:m.to], m.quoted)
+		}
+	}
+	for i := range c.members {
+		m := &c.members[i]
+		if m.use.field == none {
+			continue
+		}
+		if chosen[m.use.field].at != i+1 {
+			m.use = use{}
+			continue
+		}
+		rec.set(m.use, c.b[m.from:m.to], m.quoted)
+	}
 }

@@ -14,6 +14,9 @@ const (
 // fold appends the template of a message: what stays the same when ids, numbers
 // and addresses differ.
 func fold(into, message []byte) []byte {
+	if bytes.IndexByte(message, escape) >= 0 {
+		message = uncoloured(bytes.Clone(message))
+	}
 	for i := 0; i < len(message) && len(into) <= templateLength; {
 		if b := message[i]; !isWord(b) {
 			if b < ' ' {
@@ -30,6 +33,17 @@ func fold(into, message []byte) []byte {
 			i++
 		}
 		into = foldWord(into, message[from:i])
+	}
+	return clean(into)
+}
+
+// clean returns text that may be a label's value: of bounded length and valid. What is
+// not is changed in place.
+func clean(into []byte) []byte {
+	for i, b := range into {
+		if b < ' ' {
+			into[i] = ' '
+		}
 	}
 	if len(into) > templateLength {
 		end := templateLength
@@ -73,7 +87,7 @@ func foldWord(into, word []byte) []byte {
 		return append(into, "<address>"...)
 	case isTime(word):
 		return append(into, "<time>"...)
-	case isNumber(word):
+	case isNumber(word), number(word): // 1.5e+09 too
 		return append(into, "<n>"...)
 	}
 	// A name with numbers in it, or an id: part by part.

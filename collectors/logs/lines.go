@@ -59,8 +59,10 @@ to read the log files, which only root may: run as root, or mount
 gigabyte that is written; the engine is asked for the list of containers. Messages
 and paths are folded to templates and only the most frequent of a service are exported, so
 neither memory nor the number of series grows with what is written. The names of
-the fields are in the target's configuration; lines that are no JSON are counted,
-and are errors when they begin like one.`,
+the fields are in the target's configuration, and those that common loggers use are
+known. Of lines that are no JSON, the first word for a level counts; a traceback or panic
+is one error, with its type and place as message, unless it belongs to a line with a
+level; lines of access logs of nginx, Apache and Caddy are requests.`,
 		Metrics: []*collectors.Metric{c.all, c.errors, c.plain, c.templates, c.requests, c.slow, c.duration},
 		Every:   15 * time.Second,
 		Timeout: time.Minute,
@@ -100,6 +102,7 @@ func (c *lines) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	for id := range c.files {
 		if !there[id] {
+			c.files[id].counter.finish()
 			delete(c.files, id)
 		}
 	}
@@ -122,7 +125,8 @@ func (c *lines) read(ctx context.Context, k target.Container, limit int) error {
 			t = newTally(c.target.Logs.Slow.Seconds() * 1000)
 			c.services[service] = t
 		}
-		fields := Fields{c.target.Logs.Level, c.target.Logs.Message, c.target.Logs.Path, c.target.Logs.Duration}
+		fields := Fields{c.target.Logs.Level, c.target.Logs.Message, c.target.Logs.Path, c.target.Logs.Duration,
+			c.target.Logs.DurationUnit}
 		var err error
 		at := func() (*target.LogFolder, error) { return c.target.OpenLog(k) }
 		if f, err = follow(at, fields, t, !c.begun); err != nil {

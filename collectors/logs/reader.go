@@ -13,14 +13,20 @@ import (
 // service wrote, which is itself most often a JSON object. The common case is read
 // in one pass in place, without unescaping the outer string: in it every
 // quote of the inner object is \" and nothing else is escaped. Whatever is not
-// so is undone and read by encoding/json, which is right in every case.
+// so is undone and validated by encoding/json.
 type reader struct {
 	fields  Fields
 	partial [2][]byte // what was written of a line so far, for stdout and stderr
 	skip    [2]bool   // the line was too long: its rest is passed over
+	last    [2][]byte // the end of what is passed over
+	traces  [2]trace
 	inner   []byte
 	shapes  []*shape
 	members []member
+	name    []byte // of a member
+	found   []found
+	closed  []byte // template of a trace
+	index   index
 }
 
 // line reads one line of the file, without its line feed. It reports whether a
@@ -30,7 +36,6 @@ func (r *reader) line(b []byte, rec *record) bool {
 	if r.fast(b, rec) {
 		return true
 	}
-	*rec = record{}
 	return r.slow(b, rec)
 }
 
@@ -39,80 +44,116 @@ func (r *reader) slow(b []byte, rec *record) bool {
 	b = bytes.TrimLeft(b, "\x00") // a file that was truncated under its writer begins with a hole
 	var outer struct{ Log, Stream *string }
 	if json.Unmarshal(b, &outer) != nil || outer.Log == nil {
-		return r.whole(append(r.inner[:0], b...), rec)
+		r.whole(0, append(r.inner[:0], b...), nil, rec)
+		return true
 	}
 	stream := 0
 	if outer.Stream != nil && *outer.Stream == "stderr" {
 		stream = 1
 	}
 	text := *outer.Log
-	ends := len(text) > 0 && text[len(text)-1] == '\n'
-	if !ends || len(r.partial[stream]) > 0 || r.skip[stream] {
-		return r.join(stream, text, ends, rec)
+	if ends(text) && len(r.partial[stream]) == 0 && !r.skip[stream] {
+		r.inner = append(r.inner[:0], text...)
+		r.whole(stream, r.inner, nil, rec)
+		return true
 	}
-	r.inner = append(r.inner[:0], text...)
-	return r.whole(r.inner, rec)
+	return r.join(stream, text, rec)
 }
 
+// piece is where the driver splits a line. A shorter one without a line feed is the last
+// of its stream: the driver writes it when the service has closed that.
+const piece = 16 << 10
+
+func ends(text string) bool { return len(text) < piece || text[len(text)-1] == '\n' }
+
 // join puts the pieces of a line together that was too long for the driver.
-func (r *reader) join(stream int, text string, ends bool, rec *record) bool {
-	if !r.skip[stream] {
+func (r *reader) join(stream int, text string, rec *record) bool {
+	if r.skip[stream] {
+		r.last[stream] = append(r.last[stream], text...)
+		if n := len(r.last[stream]); n > 2*piece {
+			r.last[stream] = append(r.last[stream][:0], r.last[stream][n-piece:]...)
+		}
+	} else {
 		r.partial[stream] = append(r.partial[stream], text...)
 		r.skip[stream] = len(r.partial[stream]) > longest
 	}
-	if !ends {
+	if !ends(text) {
 		return false
 	}
-	all := r.partial[stream]
-	r.partial[stream], r.skip[stream] = all[:0], false
+	all, last := r.partial[stream], []byte(nil)
+	if r.skip[stream] {
+		last = append([]byte{}, r.last[stream]...) // not nil: the line is cut
+	}
+	r.partial[stream], r.skip[stream], r.last[stream] = all[:0], false, nil
 	if cap(all) > longest/4 {
 		r.partial[stream] = nil
 	}
-	return r.whole(all, rec)
-}
-
-// whole reads a line of the service.
-func (r *reader) whole(b []byte, rec *record) bool {
-	b = bytes.TrimRight(b, "\r\n")
-	if trimmed := bytes.TrimLeft(b, " \t"); len(trimmed) > 0 && trimmed[0] == '{' && r.object(trimmed, rec) {
-		return true
-	}
-	*rec = record{message: b, isError: plainError(b)}
+	r.whole(stream, all, last, rec)
 	return true
 }
 
-// object reads a line that is one JSON object, by the standard library.
-func (r *reader) object(b []byte, rec *record) bool {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(b, &members) != nil {
-		return false
+// whole reads a line of the service. Of one that was too long, last is what is kept of
+// its end.
+func (r *reader) whole(stream int, b, last []byte, rec *record) {
+	t := &r.traces[stream]
+	b = uncoloured(bytes.TrimRight(b, "\r\n"))
+	if t.language != noTrace && t.takes(b) {
+		*rec = record{message: b}
+		return
 	}
-	rec.json = true
-	if level, ok := members[r.fields.Level]; ok {
-		rec.isError = errorLevel(text(level))
+	*rec = record{trace: r.close(t)}
+	object := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\ufeff")), " \t")
+	if len(object) > 0 && object[0] == '{' && r.object(object, last, rec) {
+		t.after(nil, unleveled)
+		return
 	}
-	if message, ok := members[r.fields.Message]; ok {
-		rec.message = text(message)
+	if t.begins(b) {
+		rec.message = b
+		return
 	}
-	if path, ok := members[r.fields.Path]; ok && len(path) > 0 && path[0] == '"' {
-		rec.path = text(path)
-	}
-	if d, ok := members[r.fields.Duration]; ok {
-		rec.duration, rec.timed = milliseconds(d)
-	}
-	return true
+	readPlain(b, r.names(), rec)
+	t.after(b, rec.severity)
 }
 
-// text returns a string's value, and any other value as it is written.
-func text(raw json.RawMessage) []byte {
-	if len(raw) == 0 || raw[0] != '"' {
-		return raw
-	}
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
+// close ends an open trace and returns its template where it counts.
+func (r *reader) close(t *trace) []byte {
+	closed, counts := t.template(r.closed[:0])
+	r.closed = closed
+	t.language = noTrace
+	if !counts {
 		return nil
 	}
-	return []byte(s)
+	return closed
+}
+
+// finish returns the template of a trace that no line has ended, when no other follows.
+func (r *reader) finish(stream int) []byte { return r.close(&r.traces[stream]) }
+
+// names returns what the members are counted as.
+func (r *reader) names() index {
+	if r.index == nil {
+		r.index = r.fields.index()
+	}
+	return r.index
+}
+
+// object reads a line that is one JSON object.
+func (r *reader) object(b, last []byte, rec *record) bool {
+	cut := last != nil
+	if !cut && !json.Valid(b) {
+		return false
+	}
+	w := walker{b: b, index: r.names(), name: r.name[:0], found: r.found[:0]}
+	if !w.object(0) && (!cut || w.at < len(b)) {
+		return false
+	}
+	if cut {
+		w.behind(bytes.TrimRight(last, "\r\n"))
+	}
+	r.name, r.found = w.name[:0], w.found[:0]
+	rec.json = true
+	w.choose(rec)
+	return true
 }
 
 // fast reads the common case. It reports false for whatever is not that, also
@@ -123,15 +164,16 @@ func (r *reader) fast(b []byte, rec *record) bool {
 	}
 	end := r.known(b, rec)
 	if end == 0 {
-		c := cursor{b: b, at: len(prefix), members: r.members[:0]}
-		if !c.object(0, r.fields, rec) {
+		c := cursor{b: b, at: len(prefix), members: r.members[:0], index: r.names(), name: r.name[:0]}
+		if !c.object(0) {
 			return false
 		}
 		// A quote within a string that is not escaped would have ended the outer one.
 		if !plainText(b[:c.at]) || bytes.Count(b[:c.at], []byte{'"'}) != prefixQuotes+2*c.strings {
 			return false
 		}
-		end, r.members = c.at, c.members
+		c.choose(rec)
+		end, r.members, r.name = c.at, c.members, c.name[:0]
 		r.learn(b, &c)
 	}
 	// What follows is the end of the line, and the driver's own members.
@@ -140,7 +182,7 @@ func (r *reader) fast(b []byte, rec *record) bool {
 		return false
 	}
 	stream, ok := tail(rest[2:])
-	if !ok || len(r.partial[stream]) > 0 || r.skip[stream] {
+	if !ok || len(r.partial[stream]) > 0 || r.skip[stream] || r.traces[stream].busy() {
 		return false
 	}
 	rec.json = true
@@ -190,15 +232,18 @@ func (r *reader) known(b []byte, rec *record) int {
 	return 0
 }
 
+// mostMembers is how many a shape has at most.
+const mostMembers = 64
+
 // learn remembers the shape of a line that was read the long way.
 func (r *reader) learn(b []byte, c *cursor) {
-	if c.nested || len(c.members) == 0 {
+	if c.list || len(c.members) == 0 || len(c.members) > mostMembers {
 		return
 	}
 	s := &shape{before: make([]separator, 0, len(c.members))}
 	at := 0
 	for _, m := range c.members {
-		s.before = append(s.before, separator{bytes.Clone(b[at:m.from]), m.quoted, m.field})
+		s.before = append(s.before, separator{bytes.Clone(b[at:m.from]), m.quoted, m.use})
 		at = m.to
 	}
 	s.after = bytes.Clone(b[at:c.at])

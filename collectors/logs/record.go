@@ -9,16 +9,17 @@ import (
 // A record is one line that a service wrote, as far as it is counted. Its parts
 // are valid until the next line is read.
 type record struct {
-	json     bool   // the line is one JSON object
-	isError  bool   // the level says so
-	message  []byte // of JSON, or the whole line
+	json     bool // the line is one JSON object
+	severity severity
+	message  []byte // its field, or the whole line where it has none
 	path     []byte // of a request, or empty
 	duration float64
 	timed    bool // duration is known, in milliseconds
-}
 
-// Fields are the names that the services give to what is counted.
-type Fields struct{ Level, Message, Path, Duration string }
+	// trace is the template of an error of several lines that has ended before this one;
+	// empty: none has.
+	trace []byte
+}
 
 const (
 	// longest is what is kept of a line that the driver has split.
@@ -104,28 +105,11 @@ func fastMilliseconds(b []byte) (float64, bool) {
 	return milliseconds(b)
 }
 
-type field uint8
-
-// of returns which field a key is.
-func (f *Fields) of(key []byte) field {
-	switch string(key) {
-	case f.Level:
-		return level
-	case f.Message:
-		return message
-	case f.Path:
-		return path
-	case f.Duration:
-		return duration
-	}
-	return none
-}
-
-// set notes a member that is counted. Of two of one name the last counts.
-func (rec *record) set(f field, value []byte, quoted bool) {
-	switch f {
+// set notes a member that is counted.
+func (rec *record) set(u use, value []byte, quoted bool) {
+	switch u.field {
 	case level:
-		rec.isError = errorLevel(value)
+		rec.severity = levelOf(value, u.scale)
 	case message:
 		rec.message = value
 	case path:
@@ -133,8 +117,12 @@ func (rec *record) set(f field, value []byte, quoted bool) {
 			rec.path = value
 		}
 	case duration:
-		rec.duration, rec.timed = fastMilliseconds(value)
-	case none:
+		if rec.duration, rec.timed = fastMilliseconds(value); rec.timed {
+			rec.duration *= u.unit
+		} else if quoted {
+			rec.duration, rec.timed = withUnit(value)
+		}
+	case none, fieldCount:
 	}
 }
 
@@ -167,11 +155,3 @@ func slowPlainText(b []byte) bool {
 	}
 	return utf8.Valid(b)
 }
-
-const (
-	none field = iota
-	level
-	message
-	path
-	duration
-)

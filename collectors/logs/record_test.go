@@ -22,6 +22,7 @@ func names() Fields {
 type exact struct {
 	partial map[string]string
 	tally   *tally
+	index   index
 }
 
 func (x *exact) line(b []byte) {
@@ -35,42 +36,88 @@ func (x *exact) line(b []byte) {
 		stream = "stderr"
 	}
 	x.partial[stream] += *outer.Log
-	if strings.HasSuffix(*outer.Log, "\n") {
+	if strings.HasSuffix(*outer.Log, "\n") || len(*outer.Log) < piece {
 		text := x.partial[stream]
 		x.partial[stream] = ""
 		x.whole(text)
 	}
 }
 
+// A pair is a member with the names of those that it is within.
+type pair struct {
+	name  string
+	value any
+}
+
+// pairs reads the members of an object and of those within it.
+func pairs(d *json.Decoder, prefix string) (all []pair) {
+	for d.More() {
+		key, _ := d.Token() // the text is valid
+		name := prefix + key.(string)
+		var raw json.RawMessage
+		_ = d.Decode(&raw)
+		var value any
+		inner := json.NewDecoder(bytes.NewReader(raw))
+		inner.UseNumber()
+		_ = inner.Decode(&value)
+		if _, is := value.(map[string]any); is {
+			inner = json.NewDecoder(bytes.NewReader(raw))
+			_, _ = inner.Token()
+			all = append(all, pairs(inner, name+".")...)
+		}
+		if _, is := value.(string); !is {
+			value = raw
+		}
+		all = append(all, pair{name, value})
+	}
+	return all
+}
+
+// find returns the member that counts for a field: the first of the names that is there,
+// and of two with one name the last. A level that is a number counts behind all words.
+func find(all []pair, names []string, words bool) (value any) {
+	for _, numbers := range []bool{false, true} {
+		for _, name := range names {
+			for _, p := range all {
+				raw, is := p.value.(json.RawMessage)
+				if p.name == name && numbers == (words && is && isDigit(raw[0])) {
+					value = p.value
+				}
+			}
+			if value != nil {
+				return value
+			}
+		}
+	}
+	return nil
+}
+
 func (x *exact) whole(text string) {
 	text = strings.TrimRight(text, "\r\n")
-	var r record
-	var members map[string]any
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
 	trimmed := strings.TrimLeft(text, " \t")
-	if !strings.HasPrefix(trimmed, "{") || json.Unmarshal([]byte(trimmed), new(map[string]any)) != nil ||
-		d.Decode(&members) != nil {
-		x.tally.add(&record{message: []byte(text), isError: plainError([]byte(text))})
+	if !strings.HasPrefix(trimmed, "{") || !json.Valid([]byte(trimmed)) {
+		var r record
+		readPlain([]byte(text), x.index, &r)
+		x.tally.add(&r)
 		return
 	}
-	var raw map[string]json.RawMessage
-	_ = json.Unmarshal([]byte(text), &raw) // it did before
-	r.json = true
-	asText := func(key string) []byte {
-		if s, ok := members[key].(string); ok {
+	d := json.NewDecoder(strings.NewReader(trimmed))
+	_, _ = d.Token()
+	all := pairs(d, "")
+	asText := func(v any) []byte {
+		if s, ok := v.(string); ok {
 			return []byte(s)
 		}
-		return raw[key]
+		raw, _ := v.(json.RawMessage)
+		return raw
 	}
-	r.isError = errorLevel(asText("level"))
-	r.message = asText("message")
-	if s, ok := members["path"].(string); ok {
+	r := record{json: true, message: asText(find(all, append([]string{"message"}, messageNames()...), false))}
+	r.severity = levelOf(asText(find(all, append([]string{"level"}, levelNames()...), true)), scaleAny)
+	if s, ok := find(all, []string{"path"}, false).(string); ok {
 		r.path = []byte(s)
 	}
-	if v, ok := members["duration_ms"]; ok {
-		if _, err := fmt.Sscan(fmt.Sprint(v), &r.duration); err == nil && number([]byte(fmt.Sprint(v))) &&
-			r.duration >= 0 {
+	if v := find(all, []string{"duration_ms"}, false); v != nil {
+		if _, err := fmt.Sscan(string(asText(v)), &r.duration); err == nil && number(asText(v)) && r.duration >= 0 {
 			r.timed = true
 		}
 	}
@@ -94,7 +141,7 @@ func corpus(random *rand.Rand, n int) []byte {
 			inner = fmt.Sprintf(`{ "level" : "error", "context" : {"level":"info","path":"/not/this","list":[1,2,{"message":"nor this"}]}, "message": "it said \"no\" <%d> & é 你好 \\ \/ \u00e9 \n tab\t" , "path":"/a b/%d?x=1" }`, i, i)
 		case 1:
 			inner = pick("plain text", "ERROR something broke at 12:30:45", "[error] 3 nginx", `level=error msg="x"`,
-				"Traceback (most recent call last):", "", "   ", `{"level":"error"`, `{"level":"error",}`,
+				"", "   ", `{"level":"error"`, `{"level":"error",}`,
 				`["level","error"]`, `"level"`, "terror in lower case", "{}", "{} ", `{"a":01}`, `{"a":1e}`,
 				`{"a":tru}`, `{"level":"error"}}`)
 		case 2:
@@ -102,6 +149,15 @@ func corpus(random *rand.Rand, n int) []byte {
 				pick("50", "30", `"err"`, "null", "true", `{"a":1}`), pick(`"m"`, "12", `{"m":"x"}`, "null", `["a"]`),
 				pick(`"/p"`, "1", "null", `""`, `["/p"]`),
 				pick("1", "-1", "1e3", "0.5", `"12.5"`, `"x"`, "null", "007", "1.", "{}", "99999999999999999999"))
+		case 5:
+			inner = fmt.Sprintf(`{"http":{"level":"debug","request":{"id":"%d"}},"lvl":%s,"log":{"level":%s},"msg":"nested %d"}`, i,
+				pick(`"info"`, `"error"`, "30", "50", "{}"), pick(`"warn"`, `"error"`, "null"), i)
+		case 6:
+			inner = fmt.Sprintf(`{"severity":%s,"level":%s,"tags":[{"level":"fatal"}],"path":{"path":"/no"},"msg":"a","message":%s}`,
+				pick(`"ERROR"`, `"INFO"`), pick("10", "60", "3", `"50"`, "null"), pick(`"b"`, "[1]", "{}"))
+		case 7:
+			inner = pick("E1128 10:00:00.000000       1 a.go:1] no", "<3>kernel", `ts=1 lvl=eror msg="a b" path=/x duration_ms=3`,
+				`10.0.0.1 - - [28/Nov/2026:10:00:00 +0000] "GET /a/7 HTTP/1.1" 200 6 "-" "c" 0.250`, "INFO after an ERROR")
 		case 3:
 			inner = fmt.Sprintf(`{"level":"info","level":"error","message":"first","message":"second %d","path":1,"path":"/twice"}`, i)
 		case 4:
@@ -160,7 +216,8 @@ func view(t *tally) any {
 }
 
 func reference(text []byte) *tally {
-	x := exact{partial: make(map[string]string), tally: newTally(1000)}
+	fields := names()
+	x := exact{partial: make(map[string]string), tally: newTally(1000), index: fields.index()}
 	lines := bytes.Split(text, []byte("\n"))
 	if len(lines[len(lines)-1]) == 0 {
 		lines = lines[:len(lines)-1]

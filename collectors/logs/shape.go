@@ -18,8 +18,8 @@ type shape struct {
 // A separator is the text before a value.
 type separator struct {
 	text   []byte
-	quoted bool  // the value is a string, whose quotes are part of the separators
-	field  field // of the value
+	quoted bool // the value is a string, whose quotes are part of the separators
+	use    use  // of the value
 }
 
 // shapes are how many are tried; a line of none of them is read the long way, and
@@ -44,8 +44,8 @@ func (s *shape) read(b []byte, rec *record) int {
 		} else if at = scalar(b, at); at < 0 {
 			return 0
 		}
-		if sep.field != none {
-			rec.set(sep.field, b[from:at], sep.quoted)
+		if sep.use.field != none {
+			rec.set(sep.use, b[from:at], sep.quoted)
 		}
 	}
 	if len(b)-at < len(s.after) || string(b[at:at+len(s.after)]) != string(s.after) {
@@ -67,7 +67,7 @@ func value(b []byte, at int) int {
 	if at < len(b) && b[at] == '\\' {
 		return at
 	}
-	// DeadLetters beyond ASCII, or the end of the line.
+	// Letters beyond ASCII, or the end of the line.
 	n := bytes.IndexByte(b[from:], '\\')
 	if n < 0 || bytes.IndexByte(b[from:from+n], '"') >= 0 || !plainText(b[from:from+n]) {
 		return -1

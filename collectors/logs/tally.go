@@ -48,10 +48,12 @@ func (t *tally) add(r *record) {
 	if !r.json {
 		t.broken++
 	}
-	if r.isError {
-		t.errors++
+	if len(r.trace) > 0 {
+		t.fail(r.trace)
+	}
+	if r.severity == levelError {
 		t.scratch = fold(t.scratch[:0], r.message)
-		t.templates.add(t.scratch)
+		t.fail(t.scratch)
 	}
 	slow := r.timed && r.duration > t.slowest
 	if len(r.path) > 0 {
@@ -67,6 +69,12 @@ func (t *tally) add(r *record) {
 		t.counts[bucketOf(r.duration)]++
 		t.sum += r.duration / 1000
 	}
+}
+
+// fail counts an error by its template.
+func (t *tally) fail(template []byte) {
+	t.errors++
+	t.templates.add(template)
 }
 
 // endpoint counts a request. Most paths came before: what they fold to is kept.

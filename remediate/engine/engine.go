@@ -94,8 +94,8 @@ type Engine struct {
 	setting atomic.Pointer[setting]
 	uses    uses // of the settings
 
-	looked *setting // against which waiting runs were held last; the watcher's
-	pauses pauses
+	looked    *setting // against which waiting runs were held last; the watcher's
+	overrides overrides
 
 	mu       sync.Mutex
 	expected map[int64]bool // runs that are carried here, or are about to be claimed
@@ -246,10 +246,10 @@ type present struct {
 	err      error // a refusal, where the setting no longer asks for it
 }
 
-// pauses are those that hold, as they were read a moment ago.
-type pauses struct {
+// overrides are the pauses and demotions that hold, as they were read a moment ago.
+type overrides struct {
 	mu   sync.Mutex
-	all  []remediate.Pause
+	all  journal.Overrides
 	read time.Time
 }
 

@@ -68,7 +68,7 @@ type Rest interface {
 
 // A Watch reports what changes while runs act or wait.
 type Watch interface {
-	Pauses(ctx context.Context) ([]remediate.Pause, error)
+	Overrides(ctx context.Context) (journal.Overrides, error)
 	Hurry(ctx context.Context, affected func(remediate.Run) bool) error
 	Progress(ctx context.Context, run, token int64) error
 }

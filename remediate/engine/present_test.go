@@ -23,6 +23,7 @@ change                    | waiting                           | asking          
 policy removed            | refused policy                    | refused policy                     | refused policy
 policy lowered to observe | refused policy                    | refused policy                     | refused policy
 policy lowered to ask     | waiting pause + awaiting_approval | awaiting_approval                  | awaiting_approval approval
+policy demoted            | waiting pause + awaiting_approval | awaiting_approval + resolved       | awaiting_approval approval + resolved
 policy matches no more    | refused policy                    | refused policy                     | refused policy
 policy has another action | refused policy                    | refused policy                     | refused policy
 window closed             | waiting pause + waiting window    | awaiting_approval + waiting window | waiting window + resolved
@@ -282,6 +283,11 @@ func (s *scene) apply(cancel remediate.Cancel, change string) (edit []func(*engi
 	case "paused all", "paused policy", "paused target", "paused action":
 		s.pause(scopes()[change], time.Time{})
 		return nil
+	case "policy demoted":
+		if err := s.journal.DemoteBy(s.t.Context(), "repair", "user/ann", "r"); err != nil {
+			s.t.Fatal(err)
+		}
+		return nil
 	default:
 		edit = append(edit, edits()[change])
 	}
@@ -312,6 +318,10 @@ func (s *scene) undo(cancel remediate.Cancel, change, situation string) {
 		s.approve(1)
 	case strings.HasPrefix(change, "paused"):
 		resume(scopes()[change])
+	case change == "policy demoted":
+		if err := s.journal.Promote(s.t.Context(), "repair", "user/ann", "r"); err != nil {
+			s.t.Error(err)
+		}
 	default:
 		s.adopt(cancel)
 	}

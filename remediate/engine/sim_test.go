@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -41,13 +42,14 @@ const (
 	simPerTarget = 1
 	simBudget    = 0.5 // of four targets
 	simLease     = 5 * time.Second
-	simLinger    = time.Minute // the alert's expression holds so long after its cause is gone
+	simStale     = 250 * time.Millisecond // an engine reads pauses and demotions so often while a step is under way
+	simLinger    = time.Minute            // the alert's expression holds so long after its cause is gone
 )
 
 func TestSimulation(t *testing.T) {
 	workers := min(runtime.GOMAXPROCS(0), *simSeeds)
 	var next atomic.Uint64
-	var moves, crashes, takeovers, outages, heldBack atomic.Int64
+	var moves, crashes, takeovers, outages, heldBack, demoted atomic.Int64
 	began := time.Now()
 	var all sync.WaitGroup
 	for range workers {
@@ -70,17 +72,18 @@ func TestSimulation(t *testing.T) {
 				takeovers.Add(int64(w.machine.takeovers))
 				outages.Add(int64(w.outages))
 				heldBack.Add(int64(w.manager.heldBack))
+				demoted.Add(int64(w.demoted))
 			}
 		})
 	}
 	all.Wait()
 	t.Logf("%d histories, %.0f a second, %d turns, %d crashes, %d outages of the store, %d sessions taken over from "+
-		"frozen owners, %d times a muted alert held a run back",
+		"frozen owners, %d times a muted alert held a run back, %d times a demotion held a run that acted",
 		*simSeeds, float64(*simSeeds)/time.Since(began).Seconds(), moves.Load(), crashes.Load(), outages.Load(),
-		takeovers.Load(), heldBack.Load())
+		takeovers.Load(), heldBack.Load(), demoted.Load())
 	if !t.Failed() && *simSeeds >= 1000 && (crashes.Load() == 0 || takeovers.Load() == 0 || outages.Load() == 0 ||
-		heldBack.Load() == 0) {
-		t.Error("no crash, no outage, no takeover or no muted alert: the simulation shows nothing")
+		heldBack.Load() == 0 || demoted.Load() == 0) {
+		t.Error("no crash, no outage, no takeover, no muted alert or no demotion: the simulation shows nothing")
 	}
 }
 
@@ -105,6 +108,8 @@ type sim struct {
 	turns    int
 	crashes  int
 	outages  int
+	demoted  int             // runs that acted and were held because their policy was demoted
+	jumped   time.Time       // from where the clock went back last
 	back     time.Time       // until then the store does not answer
 	looking  int             // the simulator itself asks, which no outage stops
 	current  *replica        // that does something
@@ -328,6 +333,9 @@ func (w *sim) advance() {
 	steps := []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 3 * time.Second, 20 * time.Second,
 		2 * time.Minute, 20 * time.Minute, 3 * time.Hour, -2 * time.Second}
 	d := steps[w.rng.IntN(len(steps))]
+	if d < 0 {
+		w.jumped = w.now
+	}
 	w.now = w.now.Add(d)
 	if w.rng.IntN(8) == 0 {
 		w.say("the clock jumps by %s", d)
@@ -381,6 +389,11 @@ func (w *sim) deliver() {
 		return
 	}
 	p := w.machine.pick()
+	for range 3 { // most deliveries are of what is damaged
+		if p.damage == 0 {
+			p = w.machine.pick()
+		}
+	}
 	if w.manager.mutes(p) {
 		w.say("%s is muted, and not delivered", p.key())
 		return
@@ -459,7 +472,7 @@ func (w *sim) person() {
 		for _, s := range scopes {
 			_, _ = r.EndPause(ctx, s, "ann", "") // not every one is paused
 		}
-		w.say("ann resumes everything")
+		w.say("ann resumes everything, and promotes the policy: %v", r.Promote(ctx, "repair", "ann", "r"))
 	case 2:
 		w.approve(r, runs)
 	case 3:
@@ -617,6 +630,9 @@ func (w *sim) long() {
 	w.say("replica %d is long at a step", r.n)
 	w.depth++
 	r.busy = true
+	if w.rng.IntN(2) == 0 {
+		w.demote(r)
+	}
 	for range 1 + w.rng.IntN(8) {
 		w.turn()
 	}
@@ -626,6 +642,11 @@ func (w *sim) long() {
 		panic(crash{})
 	}
 	w.say("replica %d comes to the end of it", r.n)
+}
+
+// demote lets a person demote the policy.
+func (w *sim) demote(r *replica) {
+	w.say("ann demotes the policy: %v", r.DemoteBy(context.Background(), "repair", "ann", "r"))
 }
 
 // others lets a lease run out, and another replica take over what it finds.
@@ -820,6 +841,10 @@ func (r *replica) Append(ctx context.Context, c journal.Change) error {
 	if err == nil || errors.Is(err, errStore) { // which may have been after the commit
 		r.s.check(r, c)
 	}
+	if err == nil && c.Entry.From == remediate.Allowed && c.Entry.To == remediate.AwaitingApproval &&
+		strings.Contains(c.Entry.Why, "the policy is demoted") {
+		r.s.demoted++
+	}
 	if err == nil && c.Entry.Step == 0 {
 		r.s.say("replica %d: run %d %s → %s: %s", r.n, c.Run.ID, c.Entry.From, c.Entry.To, c.Entry.Why)
 	}
@@ -899,5 +924,31 @@ func (w *sim) check(r *replica, c journal.Change) {
 		if n > simPerTarget {
 			w.broken("%d runs act at once on %s", n, target)
 		}
+	}
+}
+
+// asked holds a run that may go on with its step, as its fence has just said, against the demotion of its policy: it
+// has been approved, or the demotion is younger than what an engine knows of it.
+func (w *sim) asked(token int64) {
+	var unasked int
+	var err error
+	w.own(func() {
+		var rows *sql.Rows
+		rows, err = w.store.Query(context.Background(), `select count(*) from policy_states
+			where demoted > ? and demoted <= ? and not exists
+			(select 1 from approvals join runs on runs.id = approvals.run where runs.fence = ?)`,
+			store.Millis(w.jumped), store.Millis(w.now.Add(-simStale)), token)
+		for err == nil && rows.Next() {
+			err = rows.Scan(&unasked)
+		}
+		if err == nil {
+			err = errors.Join(rows.Err(), rows.Close())
+		}
+	})
+	switch {
+	case err != nil:
+		w.broken("policies that are demoted: %v", err)
+	case unasked > 0:
+		w.broken("the run of fence %d acts unasked, and its policy is demoted", token)
 	}
 }

@@ -144,7 +144,8 @@ func (r simExecutor) Apply(ctx context.Context, f remediate.Fence, step remediat
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	if !r.s.w.quiet && r.s.w.depth < 2 && r.s.w.rng.IntN(6) == 0 {
+	r.s.w.asked(f.Token)
+	if !r.s.w.quiet && r.s.w.depth < 2 && r.s.w.rng.IntN(4) == 0 {
 		r.s.w.say("the owner of fence %d freezes before the effect on %s", f.Token, p.key())
 		r.s.w.depth++
 		if r.s.w.rng.IntN(2) == 0 {
@@ -169,6 +170,9 @@ func (r simExecutor) Apply(ctx context.Context, f remediate.Fence, step remediat
 		return err
 	}
 	r.effect(p, f, step, seen)
+	if !r.s.w.quiet && r.s.w.rng.IntN(8) == 0 {
+		r.s.w.demote(r.s.w.current)
+	}
 	return r.fault("the connection was lost after")
 }
 

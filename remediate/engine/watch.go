@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// watchEvery is how often runs that act are held against pauses and windows; a
-	// reload is noticed at once. A pause may be set through another replica.
+	// watchEvery is how often runs that act are held against pauses, demotions and windows; a
+	// reload is noticed at once. A person may pause or demote through another replica.
 	watchEvery = 250 * time.Millisecond
 
 	// manyChecks is how often an action asks for the right to go on in a step that
@@ -23,23 +23,23 @@ const (
 	longStep = 5 * time.Minute
 )
 
-// paused returns the pauses that hold, which are not older than watchEvery.
-func (e *Engine) paused(ctx context.Context, anew bool) ([]remediate.Pause, error) {
-	e.pauses.mu.Lock()
-	defer e.pauses.mu.Unlock()
-	if age := e.now().Sub(e.pauses.read); !anew && age >= 0 && age < watchEvery {
-		return e.pauses.all, nil
+// overridden returns the pauses and demotions that hold, which are not older than watchEvery.
+func (e *Engine) overridden(ctx context.Context, anew bool) (journal.Overrides, error) {
+	e.overrides.mu.Lock()
+	defer e.overrides.mu.Unlock()
+	if age := e.now().Sub(e.overrides.read); !anew && age >= 0 && age < watchEvery {
+		return e.overrides.all, nil
 	}
-	all, err := e.c.Journal.Pauses(ctx)
+	all, err := e.c.Journal.Overrides(ctx)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
-	e.pauses.all, e.pauses.read = all, e.now()
+	e.overrides.all, e.overrides.read = all, e.now()
 	return all, nil
 }
 
 // against holds a run that acts against what holds now, before a step or in it. It is
-// asked of memory, but for the pauses.
+// asked of memory, but for the pauses and demotions.
 func (e *Engine) against(ctx context.Context, c *carried, run remediate.Run, approval *remediate.Approval, step int,
 	anew bool) (*remediate.Refusal, error) {
 	request, err := e.today(ctx, &c.current, run.Request)
@@ -64,16 +64,16 @@ func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remedi
 	} else if r != nil {
 		return r
 	}
-	pauses, err := e.paused(ctx, anew)
+	beside, err := e.overridden(ctx, anew)
 	if err != nil {
 		return err
 	}
+	now := remediate.Working{Pauses: beside.Pauses, Demoted: beside.Demoted[run.Request.Policy], Approval: approval}
 	when := guard.DuringStep
 	if anew {
 		when = guard.BeforeStep
 	}
-	r, err := guard.Ask(ctx, e.guards(), e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval}),
-		when)
+	r, err := guard.Ask(ctx, e.guards(), e.proposal(run, a, now), when)
 	if r != nil {
 		return r
 	}
@@ -162,7 +162,7 @@ func (e *Engine) overlook(ctx context.Context) error {
 	if len(acting) == 0 {
 		return nil
 	}
-	if _, err := e.paused(ctx, true); err != nil {
+	if _, err := e.overridden(ctx, true); err != nil {
 		return err
 	}
 	for c, d := range acting {

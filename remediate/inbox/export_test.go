@@ -26,4 +26,8 @@ func Mutes(config string, have map[string]string, receiver string, now time.Time
 const (
 	IsOpen        = isOpen
 	IsClosedSince = isClosedSince
+	IsMost        = isMost
 )
+
+// IsOfServers is the condition of counts.
+func IsOfServers(n int) string { return isOfServers(n) }

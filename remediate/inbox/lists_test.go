@@ -51,9 +51,16 @@ func TestIndexesServe(t *testing.T) {
 		{"incidents_old", "incidents " + inbox.IsOpen + " order by id desc limit ?", []any{1}},
 		{"incidents_old", "incidents " + inbox.IsClosedSince + " order by closed desc, id desc limit ?", []any{1, 1}},
 		{"incidents_firing", "incidents where closed = 0 and severity = ? and id < ? order by id desc limit ?", []any{1, 1, 1}},
+		{"incident_counts_most", "incident_counts where " + inbox.IsMost, []any{1}},
+		{"(scope=? AND name=?)", "incident_counts where " + inbox.IsOfServers(3), []any{"3/a", "3/b", "3/c"}},
+		{"(scope=?)", "incident_counts where scope = 'severity'", nil},
 		{"INTEGER PRIMARY KEY", "dead_letters where id < ? order by id desc limit ?", []any{1, 1}},
 	} {
-		rows, err := d.store.Query(t.Context(), "explain query plan select id from "+c.query, c.args...)
+		of := "id"
+		if strings.HasPrefix(c.query, "incident_counts") {
+			of = "name, opened"
+		}
+		rows, err := d.store.Query(t.Context(), "explain query plan select "+of+" from "+c.query, c.args...)
 		if err != nil {
 			t.Fatal(err)
 		}

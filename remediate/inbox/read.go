@@ -35,6 +35,7 @@ func (i *Inbox) Fired(ctx context.Context, since time.Time, n int) ([]remediate.
 const (
 	isOpen        = "where closed = 0"
 	isClosedSince = "where closed > ?"
+	isMost        = "scope = 'alert' and scope || '' = 'alert' order by opened desc, name desc limit ?"
 )
 
 // A Place is where in the list of Firing an incident is.
@@ -80,6 +81,11 @@ type Rated struct {
 // serversAtOnce is how many servers one query is about: one text, which is prepared once.
 const serversAtOnce = 16
 
+// isOfServers is the condition of the counts of n pairs of a severity and a server.
+func isOfServers(n int) string {
+	return "scope = 'rated' and name in (?" + strings.Repeat(", ?", n-1) + ")"
+}
+
 // ByServer counts the open incidents of servers by severity. Alerts may name any number of others.
 func (i *Inbox) ByServer(ctx context.Context, servers []string) (all []Rated, err error) {
 	severities := remediate.Severities()
@@ -90,7 +96,7 @@ func (i *Inbox) ByServer(ctx context.Context, servers []string) (all []Rated, er
 				names = append(names, fmt.Sprintf("%d/%s", severity, some[min(n, len(some)-1)]))
 			}
 		}
-		counts, err := i.counts(ctx, "scope = 'rated' and name in (?"+strings.Repeat(", ?", len(names)-1)+")", names...)
+		counts, err := i.counts(ctx, isOfServers(len(names)), names...)
 		if err != nil {
 			return nil, fmt.Errorf("incidents of servers: %w", err)
 		}
@@ -214,8 +220,7 @@ func (i *Inbox) openByName(ctx context.Context) (counts map[string]int64, err er
 	if err != nil {
 		return nil, err
 	}
-	rows, err := i.store.Query(ctx, "select name, opened from incident_counts where scope = 'alert' order by opened "+
-		"desc, name desc limit ?", shownNames)
+	rows, err := i.store.Query(ctx, "select name, opened from incident_counts where "+isMost, shownNames)
 	if err != nil {
 		return nil, err
 	}

@@ -146,6 +146,10 @@ func TestForgedRowsOfPoliciesAndPauses(t *testing.T) {
 					!strings.Contains(w.Demoted, "other") {
 					t.Errorf("%s: %s process: %+v %v", change, name, w, err)
 				}
+				o, err := j.Overrides(ctx)
+				if err != nil || len(o.Pauses) != len(w.Pauses) || o.Demoted[run.Request.Policy] != w.Demoted {
+					t.Errorf("%s: %s process: %+v %v, want %+v", change, name, o, err, w)
+				}
 			}
 			for _, table := range []string{"pauses", "policy_states"} {
 				d.sql(t, "delete from "+table)
@@ -156,6 +160,9 @@ func TestForgedRowsOfPoliciesAndPauses(t *testing.T) {
 		must(ended(d.EndPause(ctx, scope, "y", "done")))
 		if w, err := d.Working(ctx, run); err != nil || len(w.Pauses) > 0 || w.Demoted != "" {
 			t.Errorf("after the ends: %+v %v", w, err)
+		}
+		if o, err := d.Overrides(ctx); err != nil || len(o.Pauses) > 0 || len(o.Demoted) > 0 {
+			t.Errorf("after the ends: %+v %v", o, err)
 		}
 		_, err = d.Verify(ctx)
 		must(err)

@@ -225,9 +225,8 @@ func (m *marks) take(e remediate.Entry) {
 	}
 }
 
-// hold completes what the guards decide by: a pause holds until an entry ends it, a policy is demoted until an
-// entry promotes it, and its breaker was closed when an entry says so, whatever their rows say.
-func (j *Journal) hold(m *marks, w *remediate.Working, policy string, s *PolicyState) {
+// holdPauses completes the pauses that the guards decide by: one holds until an entry ends it, whatever its row says.
+func (j *Journal) holdPauses(m *marks, w *remediate.Working) {
 	there := make(map[string]bool, len(w.Pauses))
 	for _, p := range w.Pauses {
 		there[p.Scope] = true
@@ -238,13 +237,60 @@ func (j *Journal) hold(m *marks, w *remediate.Working, policy string, s *PolicyS
 			w.Pauses = append(w.Pauses, p.Pause)
 		}
 	}
-	said := m.policies[policy]
+}
+
+// holdPolicy completes the state of a policy that the guards decide by: it is demoted until an entry promotes it, and
+// its breaker was closed when an entry says so, whatever its row says.
+func (j *Journal) holdPolicy(m *marks, s *PolicyState) {
+	said := m.policies[s.Policy]
 	if said.demoted && s.Demoted.IsZero() {
 		s.Demoted, s.Why = j.now(), said.why+" (the journal has no promotion since, and its row was changed)"
 	}
 	if s.Breaker.After(said.reset) && !s.Breaker.Before(m.oldest) {
 		s.Breaker = said.reset // its row alone says otherwise
 	}
+}
+
+// Overrides are what holds beside the configuration: pauses, and the policies that are demoted.
+type Overrides struct {
+	Pauses  []remediate.Pause
+	Demoted map[string]string // the reason by the name of the policy
+}
+
+// Overrides returns what holds now beside the configuration. As in Working, a pause and a demotion hold until
+// an entry ends them, whatever their rows say.
+func (j *Journal) Overrides(ctx context.Context) (Overrides, error) {
+	q := func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) }
+	o := Overrides{Demoted: make(map[string]string)}
+	var w remediate.Working
+	m, err := j.marksNow(q, true) // first, so that what a person sets meanwhile is in its row at least
+	if err != nil {
+		return o, err
+	}
+	if w.Pauses, err = j.pauses(q); err != nil {
+		return o, err
+	}
+	states, err := j.PolicyStates(ctx)
+	if err != nil {
+		return o, err
+	}
+	of := make(map[string]PolicyState, len(states))
+	for _, s := range states {
+		of[s.Policy] = s
+	}
+	for name := range m.policies {
+		if _, there := of[name]; !there {
+			of[name] = PolicyState{Policy: name}
+		}
+	}
+	for name, s := range of {
+		if j.holdPolicy(m, &s); !s.Demoted.IsZero() {
+			o.Demoted[name] = s.Why
+		}
+	}
+	j.holdPauses(m, &w)
+	o.Pauses = w.Pauses
+	return o, nil
 }
 
 // compare names what the rows of pauses and policies have otherwise than the entries.

@@ -50,9 +50,10 @@ func (j *Journal) working(q querier, run remediate.Run, keep bool) (w remediate.
 	if err != nil {
 		return w, err
 	}
-	if j.hold(m, &w, r.Policy, &s); r.Policy == "" {
+	if j.holdPauses(m, &w); r.Policy == "" {
 		return w, nil
 	}
+	j.holdPolicy(m, &s)
 	if !s.Demoted.IsZero() {
 		w.Demoted = s.Why
 	}

@@ -125,8 +125,7 @@ func (o *Outbox) claim(ctx context.Context, n Named, before batch, limit int) (b
 			since = oldest
 		}
 		due, err := find(tx, name, "n.due <= ? and coalesce(d.due, 0) <= ? and coalesce(d.claimed, 0) <= ?", limit,
-			since,
-			store.Millis(now), store.Millis(now), store.Millis(now))
+			since, store.Millis(now), store.Millis(now), store.Millis(now))
 		if err != nil {
 			return err
 		}

@@ -191,6 +191,23 @@ func TestHabits(t *testing.T) {
 	}
 }
 
+// What is bound into a folder is deleted with it where the folder is removed with all that is in it: a file that
+// binds has no such folder.
+func TestBoundFoldersStay(t *testing.T) {
+	for _, s := range sources(t) {
+		named := make(map[string]bool)
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if e, ok := n.(*ast.SelectorExpr); ok {
+				named[e.Sel.Name] = true
+			}
+			return true
+		})
+		if named["MS_BIND"] && (named["TempDir"] || named["RemoveAll"]) {
+			t.Errorf("%s/%s binds folders, and removes a folder with all that is in it", s.dir, s.name)
+		}
+	}
+}
+
 func habitsOfFunc(t *testing.T, s source, f *ast.FuncDecl) {
 	t.Helper()
 	if f.Recv == nil && f.Name.Name == "init" {

@@ -34,8 +34,11 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // touch writes something. SQLite writes nothing where a row stays as it is; a fence may
-// leave numbers out.
+// leave numbers out. On a full disk so little may still find room in SQLite's log.
 func (s *Store) touch() error {
+	if full := room(s.opening.dir); full != "" {
+		return &AwayError{fmt.Errorf("store %s: no room for more than a few writes%s", s.name, full)}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerIn)
 	defer cancel()
 	return s.Write(ctx, func(tx *Tx) error {

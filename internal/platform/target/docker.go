@@ -43,6 +43,7 @@ type DockerConfig struct {
 // LogFields are the names that the services' log lines give to what is counted.
 type LogFields struct {
 	Level, Message, Path, Duration string
+	DurationUnit                   string        // of numbers: s, ms, us or ns; auto: as the name says
 	Slow                           time.Duration // a request that takes longer is slow
 }
 

@@ -39,6 +39,16 @@ type PostgresConfig struct {
 	WithoutText bool
 
 	Exclude []string // databases that are left alone
+
+	Log PostgresLog // where its log is, if the server does not say it
+}
+
+// A PostgresLog says where the log of a server is that does not write it itself: a file on this machine, or a
+// container of an engine.
+type PostgresLog struct {
+	File      string
+	Docker    *Docker // nil: in no container
+	Container string
 }
 
 // An Archive says which rows of a table are past their age, and what is done with them.
@@ -77,6 +87,8 @@ type Postgres struct {
 
 	WithoutText bool // the texts of statements are not exported
 
+	Log PostgresLog // where its log is, if the server does not say it
+
 	config   *pgx.ConnConfig
 	url      string // that config was made of
 	password Password
@@ -98,7 +110,7 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 		return nil, err
 	}
 	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone,
-		WithoutText: c.WithoutText, Exclude: c.Exclude, Notes: c.Notes, StandbysListed: c.StandbysListed,
+		WithoutText: c.WithoutText, Exclude: c.Exclude, Log: c.Log, Notes: c.Notes, StandbysListed: c.StandbysListed,
 		config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections),
 		ended: make(chan struct{}), databases: make(map[string]*Database)}
 	if p.Notes == nil {
@@ -118,6 +130,12 @@ func parsed(name, url string) (*pgx.ConnConfig, error) {
 		config.ConnectTimeout = 5 * time.Second
 	}
 	return config, nil
+}
+
+// Local reports whether the configuration reaches the server by this machine: by a socket, or by a loopback address. A
+// tunnel or a container may be behind it.
+func (p *Postgres) Local() bool {
+	return p.config != nil && (strings.HasPrefix(p.config.Host, "/") || loopback(p.config.Host))
 }
 
 // Port returns the port of the configuration, by which a standby may follow the server.

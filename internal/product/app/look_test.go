@@ -51,7 +51,7 @@ func index(name string) map[string]string { return of("shop", "schema", "public"
 func sickSettings() map[string]string {
 	return map[string]string{"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "shared_buffers": "4MB",
 		"max_connections": "40", "max_prepared_transactions": "4", "archive_mode": "on", "archive_command": "false",
-		"shared_preload_libraries": "pg_stat_statements"}
+		"shared_preload_libraries": "pg_stat_statements", "logging_collector": "on", "log_temp_files": "0"}
 }
 
 // ills is the list of what is wrong with the sick server. Names that need quoting are among them.
@@ -103,6 +103,8 @@ func ills() []ill {
 		{kind: "postgres/idle_in_transaction", subject: of("shop", "user", "web"), action: "postgres/terminate"},
 		{kind: "postgres/blocking_session", subject: of("shop", "user", "web"), action: "postgres/terminate"},
 		{kind: "postgres/connections"},
+		{kind: "postgres/log_temporary", do: []string{
+			"select count(*) from (select repeat(md5(i::text), 40) as pad from generate_series(1, 30000) i order by pad) x"}},
 	}
 }
 
@@ -193,7 +195,7 @@ func sicken(t *testing.T) *sandbox.Postgres {
 func keepWell(t *testing.T) *sandbox.Postgres {
 	t.Helper()
 	p, shop := startFor(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "max_connections": "60",
-		"max_prepared_transactions": "4"})
+		"max_prepared_transactions": "4", "logging_collector": "on", "log_temp_files": "0"})
 	servertest.Exec(t, shop,
 		"create table sound (id int primary key, pad text)",
 		"insert into sound select i, md5(i::text) || md5((i * 7)::text) from generate_series(1, 100000) i",

@@ -99,11 +99,11 @@ func (a *App) prepareTargets(d *draft) (_ change, err error) {
 
 func (a *App) openCollectors(context.Context) error {
 	a.scraper = scrape.New(scrape.Config{Logger: a.component("scrape"), Registry: a.registry})
-	a.looker = look.New(a.scraper, func() forecast.Asker {
+	a.looker = look.New(a.scraper, func() (forecast.Asker, bool) {
 		if p, ok := a.prometheus(); ok {
-			return p
+			return p, a.embedded == nil || a.embedded.Ready()
 		}
-		return nil
+		return nil, false
 	})
 	return nil
 }

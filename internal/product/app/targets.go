@@ -110,7 +110,7 @@ func targets(c *config.Config, before pieces, notes target.Notes) (pieces, error
 	for _, t := range c.Targets.Packages {
 		_ = take(&b, "packages", t.Name, t, func() (*target.Packages, error) { return new(target.Packages(t)), nil })
 	}
-	b.servers()
+	b.servers(engines)
 	for _, t := range c.Targets.Probe {
 		_ = take(&b, "probe", t.Name, t, func() (*target.Probe, error) { return new(target.Probe(t)), nil })
 	}
@@ -184,12 +184,12 @@ func (b *builder) docker(t config.Docker) (*target.Docker, error) {
 
 // servers makes the PostgreSQL servers. One with standbys that are targets too is made
 // of their configuration as well, since it asks them.
-func (b *builder) servers() {
+func (b *builder) servers(engines map[string]*target.Docker) {
 	var fresh []*target.Postgres
 	byName := make(map[string]*target.Postgres)
 	for _, t := range b.config.Targets.Postgres {
 		byName[t.Name] = take(b, "postgres", t.Name, b.family(t, map[string]bool{}), func() (*target.Postgres, error) {
-			p, err := b.postgres(t)
+			p, err := b.postgres(t, engines)
 			fresh = append(fresh, p)
 			return p, err
 		})
@@ -206,13 +206,13 @@ func (b *builder) servers() {
 	}
 }
 
-// family is the configuration of a server and of all that follow it.
-func (b *builder) family(t config.Postgres, seen map[string]bool) (all []config.Postgres) {
+// family is the configuration of a server and of all that follow it, with the engines of their logs.
+func (b *builder) family(t config.Postgres, seen map[string]bool) (all []any) {
 	if seen[t.Name] {
 		return nil
 	}
 	seen[t.Name] = true
-	all = append(all, t)
+	all = append(all, t, b.engine(t.Log.Docker))
 	for _, other := range b.config.Targets.Postgres {
 		if other.ReplicaOf == t.Name {
 			all = append(all, b.family(other, seen)...)
@@ -221,13 +221,14 @@ func (b *builder) family(t config.Postgres, seen map[string]bool) (all []config.
 	return all
 }
 
-func (b *builder) postgres(t config.Postgres) (*target.Postgres, error) {
+func (b *builder) postgres(t config.Postgres, engines map[string]*target.Docker) (*target.Postgres, error) {
 	k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText,
 		Advice: filepath.Join(b.config.DataDir, "advice")}
 	k.Rebuilds, k.Alone = filepath.Join(b.config.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"),
 		b.config.Store.URL == ""
 	k.Notes, k.StandbysListed = b.notes, t.StandbysListed
 	k.Exclude = t.Exclude
+	k.Log = target.PostgresLog{File: t.Log.Path, Docker: engines[t.Log.Docker], Container: t.Log.Container}
 	for _, a := range t.Archives {
 		made, err := archive(a)
 		if err != nil {

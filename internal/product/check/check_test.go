@@ -474,6 +474,12 @@ func filesThatLack() []wrong {
 		{name: "folder of an archive", text: "targets:\n  postgres:\n    - name: main\n      url: " +
 			"postgres://u@h/db\n      archives:\n        - {database: d, table: t, column: at, to: {folder: old}}\n",
 			want: []string{`upkeep.yaml:6: the folder of the archive of t: old does not exist; create the folder, or name another`}},
+		{name: "log of a server that is not there", text: "targets:\n  postgres:\n    - name: main\n      url: " +
+			"postgres://u@h/db\n      log: {path: gone.log}\n",
+			want: []string{`upkeep.yaml:5: the log of postgres main: gone.log does not exist; name the file that the server writes`}},
+		{name: "log of a server that is a folder", text: "targets:\n  postgres:\n    - name: main\n      url: " +
+			"postgres://u@h/db\n      log: {path: .}\n",
+			want: []string{`upkeep.yaml:5: the log of postgres main: `}},
 		{name: "archive of logs", text: "targets:\n  docker:\n    - {name: engine, log_archive: /does/not/exist}\n",
 			want: []string{`upkeep.yaml:3: log_archive of docker engine: /does/not/exist does not exist; create the folder, or name another`}},
 		{name: "backup without a file", text: "targets:\n  backup:\n    - {name: main, path: '*.dump'}\n",

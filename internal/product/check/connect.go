@@ -31,7 +31,7 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 	var group sync.WaitGroup
 	var all []*Seen
 	look := func(at place, what string, f func(context.Context, visit)) {
-		v := visit{k, at, &mu, &Seen{What: what}}
+		v := visit{k, at, &mu, &Seen{What: what, at: at}}
 		all = append(all, v.seen)
 		group.Go(func() {
 			ctx, cancel := context.WithTimeoutCause(ctx, answerWithin, fmt.Errorf("no answer within %s", answerWithin))
@@ -70,6 +70,7 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 		look(at, "alertmanager", func(ctx context.Context, v visit) { v.alertmanager(ctx, u) })
 	}
 	group.Wait()
+	k.twins(all)
 	var seen []Seen
 	for _, s := range all {
 		if s.Text != "" {
@@ -78,6 +79,23 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 	}
 	slices.SortStableFunc(k.found, func(a, b Finding) int { return a.Line - b.Line })
 	return seen, k.found, nil
+}
+
+// twins warns of names that lead to one server: it would be collected twice, and what limits runs on a server would
+// count it as two.
+func (k *checker) twins(all []*Seen) {
+	first := make(map[string]*Seen)
+	for _, s := range all {
+		if s.server == "" {
+			continue
+		}
+		if other := first[s.server]; other != nil {
+			k.warn(s.at, "%s is the same server as %s: its alerts come twice, and two runs may act on it at once; "+
+				"keep one of them, which finds all databases of the server", s.What, other.What)
+			continue
+		}
+		first[s.server] = s
+	}
 }
 
 func (v visit) docker(ctx context.Context, d *target.Docker) {

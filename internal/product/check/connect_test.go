@@ -126,6 +126,60 @@ policies:
 	}
 }
 
+// Two names of one server are found, however their addresses are written.
+func TestConnectTwins(t *testing.T) {
+	t.Parallel()
+	address, _ := servertest.Database(t)
+	other, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.RawQuery = "connect_timeout=30"
+	other.Path = "/template1"
+	_, found := connect(t, fmt.Sprintf(`targets:
+  postgres:
+    - {name: main, url: %q}
+    - {name: again, url: %q}
+    - {name: away, url: "postgres://u@127.0.0.1:1/postgres"}
+embedded: {enabled: false}
+`, address, other))
+	const want = "upkeep.yaml:4: warning: postgres again is the same server as postgres main: "
+	said := strings.Join(found, "\n")
+	if !strings.Contains(said, want) || strings.Count(said, "is the same server as") != 1 {
+		t.Errorf("want once %q:\n%s", want, said)
+	}
+}
+
+// A server that was not asked, because its password cannot be read, has rejected nothing.
+func TestConnectWithoutSecret(t *testing.T) {
+	t.Parallel()
+	cache := strings.Replace(servertest.Redis(t).URL, "redis://", "redis://u@", 1) // it is dialled first
+	_, found := connect(t, fmt.Sprintf(`targets:
+  postgres:
+    - {name: program, url: "postgres://u@127.0.0.1:1/postgres", password_command: [/bin/false]}
+    - {name: variable, url: "postgres://u@127.0.0.1:1/postgres", password_env: NO_SUCH_VARIABLE}
+  redis:
+    - {name: cache, url: %q, password_command: [/bin/false]}
+store: {url: "postgres://u@127.0.0.1:1/postgres", password_command: [/bin/false]}
+embedded: {enabled: false}
+`, cache))
+	said := strings.Join(found, "\n")
+	for _, want := range []string{
+		"upkeep.yaml:3: postgres program was not asked, because its secret cannot be read: password_command: /bin/false: ",
+		"upkeep.yaml:4: postgres variable was not asked, because its secret cannot be read: secret: the environment " +
+			"variable NO_SUCH_VARIABLE is not set",
+		"upkeep.yaml:6: redis cache was not asked, because its secret cannot be read: password_command: /bin/false: ",
+		"upkeep.yaml:7: store was not asked, because its secret cannot be read: password_command: /bin/false: ",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("nothing is said of %q:\n%s", want, said)
+		}
+	}
+	if strings.Contains(said, "rejects the login") {
+		t.Error(said)
+	}
+}
+
 // A superuser, and a Redis user with every right, miss no right.
 func TestConnectLacksNothing(t *testing.T) {
 	address, _ := servertest.Database(t)

@@ -42,6 +42,11 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	if super {
 		v.seen.Text += ", superuser"
 	}
+	// A standby has the identifier of its primary, and another start. The role may not be allowed to read it.
+	if err := server.QueryRow(ctx, `select c.system_identifier::text || ' ' ||
+		extract(epoch from pg_catalog.pg_postmaster_start_time())::text from pg_catalog.pg_control_system() c`).Scan(&v.seen.server); err != nil {
+		v.seen.server = ""
+	}
 	extensions := v.extensions(ctx, p, databases)
 	v.seen.Text += "; extensions: " + extensions
 	switch {

@@ -54,6 +54,9 @@ func (k *checker) files() {
 					"the folder of the archive of "+a.Table, a.To.Folder)
 			}
 		}
+		if p.Log.Path != "" {
+			k.serverLog(in("targets", "postgres", i, "log", "path"), "the log of postgres "+p.Name, p.Log.Path)
+		}
 	}
 	for i, h := range c.Targets.Host {
 		k.folder(in("targets", "host", i, "root"), "root of host "+h.Name, h.Root)
@@ -210,6 +213,22 @@ func (k *checker) file(at place, what, path string) bool {
 		return true
 	}
 	return false
+}
+
+// serverLog checks that the log of a server can be read. One that was just rotated is empty.
+func (k *checker) serverLog(at place, what, path string) {
+	f, err := files.Open(path)
+	switch {
+	case err == nil:
+		_ = f.Close() // only opened
+	case errors.Is(err, fs.ErrNotExist):
+		k.fault(at, "%s: %s; name the file that the server writes", what, reason(path, err))
+	case errors.Is(err, fs.ErrPermission):
+		k.fault(at, "%s: %s; let the user that runs upkeep read it, as group adm does on Debian", what,
+			reason(path, err))
+	default:
+		k.fault(at, "%s: %v; name the file that the server writes", what, err)
+	}
 }
 
 func (k *checker) folder(at place, what, path string) {

@@ -2,11 +2,13 @@ package check
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/rights"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
@@ -18,6 +20,9 @@ const answerWithin = 20 * time.Second
 type Seen struct {
 	What string // like "postgres main"
 	Text string
+
+	at     place
+	server string // which process has answered; "" where it is not known
 }
 
 // A visit is one look at one server.
@@ -44,6 +49,11 @@ func (v visit) warn(at place, format string, args ...any) {
 func (v visit) unreachable(ctx context.Context, key string, err error) {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
+	}
+	if unread, ok := errors.AsType[*config.SecretError](err); ok {
+		v.fault(v.at.in(key), "%s was not asked, because its secret cannot be read: %s", v.seen.What,
+			strings.Join(strings.Fields(unread.Error()), " "))
+		return
 	}
 	v.fault(v.at.in(key), "%s rejects the login: %s; check its address, user and password", v.seen.What,
 		strings.Join(strings.Fields(err.Error()), " "))

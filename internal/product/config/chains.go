@@ -98,6 +98,10 @@ func (d *decoder) policies(c *Config, n *yaml.Node) {
 		p, node := &c.Policies[i], at(n, "policies", i)
 		names = append(names, p.Name)
 		who := "policy " + strconv.Quote(p.Name)
+		if p.Name == "." || p.Name == ".." { // browsers take them out of the address of its page
+			d.fault(at(node, "name"), "a policy cannot be called %q, because its page would have no address; choose "+
+				"another name", p.Name)
+		}
 		d.inWindows(c, node, who, p.Windows)
 		if !has(node, "steps") {
 			d.short(p, node, who)

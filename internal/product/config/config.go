@@ -38,7 +38,7 @@ type Store struct {
 	URL             string   `yaml:"url" doc:"PostgreSQL database: postgres://upkeep@host:5432/upkeep?sslmode=verify-full. Without a password. Several replicas of upkeep share it, and take over each other's runs. Empty: a SQLite file in data_dir, for a single upkeep."`
 	PasswordFile    string   `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
 	PasswordEnv     string   `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
-	PasswordCommand []string `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged."`
+	PasswordCommand []string `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged. Its arguments are shown as they are to those who have the role operate, on the page of settings, and to users of the machine in the list of processes: put no secret into them."`
 
 	Retention time.Duration `yaml:"retention" default:"400d" min:"1s" doc:"How long the journal, runs, closed incidents, notifications and dead letters are kept. Runs that have not ended, open incidents and what belongs to them stay. The journal verifies from a signed checkpoint on. At least as long as the longest cooldown, breaker_for and approval_lifetime of a policy."`
 }
@@ -86,12 +86,21 @@ type Postgres struct {
 	URL             string    `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full. Without a password."`
 	PasswordFile    string    `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
 	PasswordEnv     string    `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
-	PasswordCommand []string  `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged."`
+	PasswordCommand []string  `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged. Its arguments are shown as they are to those who have the role operate, on the page of settings, and to users of the machine in the list of processes: put no secret into them."`
 	ReplicaOf       string    `yaml:"replica_of" doc:"Name of the primary (or upstream standby), if it is a target too: indexes that only queries on this standby use then count as used."`
 	StandbysListed  bool      `yaml:"standbys_listed" default:"false" doc:"Set to true if every standby of this server that answers queries is a target with replica_of, including standbys fed from the WAL archive and cascaded ones. Until then, no index counts as unused if WAL is archived, or if a standby of the last 35 days is missing or not a target."`
 	Exclude         []string  `yaml:"exclude" doc:"Databases that upkeep neither reads nor changes, for example those reserved by a provider, like rdsadmin or cloudsqladmin."`
 	StatementText   bool      `yaml:"statement_text" default:"true" doc:"Export the text of expensive statements, without literals."`
 	Archives        []Archive `yaml:"archives" doc:"Retention of tables: which rows are too old, and what happens to them."`
+
+	Log PostgresLog `yaml:"log" doc:"Where its log is, for a server that does not write it itself (logging_collector is off). Look counts what it says, by class; texts of statements and values are never shown. Without this, the files are read that the server names: on this machine, or through the server if the role may execute pg_read_binary_file."`
+}
+
+// A PostgresLog says where the log of a server is.
+type PostgresLog struct {
+	Path      string `yaml:"path" check:"path" doc:"Its file on this machine, like /var/log/postgresql/postgresql-17-main.log. A name that ends in .csv or .json is that of csvlog or jsonlog."`
+	Docker    string `yaml:"docker" doc:"Name of the docker target in whose engine it runs, with the log driver json-file."`
+	Container string `yaml:"container" doc:"Name of its container."`
 }
 
 // An Archive says which rows of a table are past their age.
@@ -128,7 +137,7 @@ type Redis struct {
 	URL             string   `yaml:"url" required:"a URL" doc:"Where it is: redis://host:6379, rediss://host:6379 with TLS, unix:///path. Without a password."`
 	PasswordFile    string   `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
 	PasswordEnv     string   `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
-	PasswordCommand []string `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged."`
+	PasswordCommand []string `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged. Its arguments are shown as they are to those who have the role operate, on the page of settings, and to users of the machine in the list of processes: put no secret into them."`
 	Restart         Restart  `yaml:"restart" doc:"How the action redis/restart restarts it: docker and container, or systemd. Empty: the action is refused."`
 }
 
@@ -162,11 +171,12 @@ type Docker struct {
 
 // Logs are the names in the services' log lines.
 type Logs struct {
-	Level    string        `yaml:"level" default:"level" doc:"Field with the level: error, fatal, critical and the like are errors, and so are numbers from 50 on."`
-	Message  string        `yaml:"message" default:"message" doc:"Field with the message."`
-	Path     string        `yaml:"path" default:"path" doc:"Field with the path of a request."`
-	Duration string        `yaml:"duration" default:"duration_ms" doc:"Field with the duration of a request, in milliseconds."`
-	Slow     time.Duration `yaml:"slow" default:"1s" min:"1ms" doc:"A request that takes longer is slow."`
+	Level        string        `yaml:"level" default:"level" doc:"Field with the level: a word, or a number as syslog, pino, bunyan, Python (levelno) or OpenTelemetry (severityNumber) count. The names that common loggers use, such as lvl and severity, are looked for too."`
+	Message      string        `yaml:"message" default:"message" doc:"Field with the message; msg and other common names are looked for too. In each of these names, dots separate nested fields: http.request.path."`
+	Path         string        `yaml:"path" default:"path" doc:"Field with the path of a request."`
+	Duration     string        `yaml:"duration" default:"duration_ms" doc:"Field with the duration of a request."`
+	DurationUnit string        `yaml:"duration_unit" default:"auto" enum:"auto|s|ms|us|ns" doc:"Unit of durations that are numbers. auto: the end of the field's name says it (_ms, _us, _ns, _seconds), or they are milliseconds. A duration such as 1.2s or 350ms has its own unit."`
+	Slow         time.Duration `yaml:"slow" default:"1s" min:"1ms" doc:"A request that takes longer is slow."`
 }
 
 // A Probe is one service that is asked over HTTP.

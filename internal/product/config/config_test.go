@@ -96,6 +96,10 @@ func TestWrong(t *testing.T) {
 			`f:3: policy "p": unknown action "postgres/vacum"; did you mean "postgres/vacuum"?`},
 		{"mode", onePolicy(`match: ['a="b"'], action: redis/bgsave, mode: dry-run`),
 			`f:3: mode is "dry-run"; observe or ask or auto was expected`},
+		{"policy without a page", target + "policies:\n- {name: .., match: ['a=b'], action: redis/bgsave}\n",
+			`f:3: a policy cannot be called "..", because its page would have no address; choose another name`},
+		{"policy without a page too", target + "policies:\n- {name: '.', match: ['a=b'], action: redis/bgsave}\n",
+			`f:3: a policy cannot be called ".", because its page would have no address; choose another name`},
 		{"policy twice", target + "policies:\n- &p {name: p, match: ['a=b'], action: redis/bgsave}\n- *p\n",
 			`f:3: a second policy is called "p"`},
 		{"collector", target + "collectors:\n  settings:\n    postgres/tableblot: {every: 1m}\n",
@@ -172,6 +176,14 @@ func TestWrong(t *testing.T) {
 			"f:3: restart of redis a has docker and no container; the name of the container was expected"},
 		{"restart without docker", redisRestart("{container: c}"),
 			"f:3: restart of redis a has container and no docker; the name of a docker target was expected"},
+		{"log that is a file and a container", postgresLog("{path: /var/log/pg.log, docker: d, container: c}"),
+			"f:3: log of postgres a is both a file and a container; one was expected"},
+		{"log that is a file and half a container", postgresLog("{path: /var/log/pg.log, container: c}"),
+			"f:3: log of postgres a is both a file and a container; one was expected"},
+		{"log of no engine", postgresLog("{docker: e, container: c}"), `f:3: docker is "e"; did you mean "d"?`},
+		{"log of no container", postgresLog("{docker: d}"), "f:3: log of postgres a has docker or container; the names of"},
+		{"log without docker", postgresLog("{container: c}"), "f:3: log of postgres a has docker or container; the names of"},
+		{"log as text", postgresLog("/var/log/pg.log"), `f:3: log is "/var/log/pg.log"; `},
 		{"root", "targets: {host: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
 		{"both alertmanagers", target + "alertmanager:\n  url: http://am:9093\n",
 			"f:3: alertmanager.url is for your own Alertmanager"},
@@ -190,6 +202,10 @@ func TestWrong(t *testing.T) {
 
 func redisRestart(by string) string {
 	return "targets:\n  docker: [{name: d}]\n  redis: [{name: a, url: 'redis://h', restart: " + by + "}]\n"
+}
+
+func postgresLog(is string) string {
+	return "targets:\n  docker: [{name: d}]\n  postgres: [{name: a, url: 'postgres://h', log: " + is + "}]\n"
 }
 
 func onePolicy(rest string) string { return target + "policies:\n- {name: p, " + rest + "}\n" }

@@ -234,7 +234,7 @@ func others(k key) bool {
 		"token_file",
 		"token_env", "alertmanager_file", "receivers_file", "enabled", "url_file", "url_env", "file", "env", "purge",
 		"column",
-		"database", "log_archive", "data_dir", "password_env"}, name) ||
+		"database", "container", "log_archive", "data_dir", "password_env"}, name) ||
 		slices.Contains([]string{"store", "prometheus", "alertmanager", "grafana"}, section) ||
 		slices.ContainsFunc(k.path, func(step any) bool {
 			return step == "restart" || step == "to" ||

@@ -68,6 +68,15 @@ func (p Place) URL() func() (string, error) {
 	return secret(p.URLFile, p.URLEnv)
 }
 
+// A SecretError says that a secret could not be read: no server was asked to accept it.
+type SecretError struct{ Err error }
+
+// Error names the file, variable or program.
+func (e *SecretError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *SecretError) Unwrap() error { return e.Err }
+
 // login is a secret that a program may write.
 func login(file, env string, command []string) func() (string, error) {
 	if len(command) > 0 {
@@ -110,7 +119,7 @@ func written(command []string) func() (string, error) {
 	return func() (string, error) {
 		text, err, _ := once.Do("", run)
 		if err != nil {
-			return "", fmt.Errorf("password_command: %w", err)
+			return "", &SecretError{fmt.Errorf("password_command: %w", err)}
 		}
 		return text.(string), nil
 	}
@@ -127,14 +136,14 @@ func secret(file, env string) func() (string, error) {
 		return func() (string, error) {
 			text, _, err := files.Read(file, secretMost)
 			if err != nil {
-				return "", fmt.Errorf("secret: %w", err)
+				return "", &SecretError{fmt.Errorf("secret: %w", err)}
 			}
 			if err := files.Secret(file); err != nil { // it may have been replaced
-				return "", fmt.Errorf("secret: %w", err)
+				return "", &SecretError{fmt.Errorf("secret: %w", err)}
 			}
 			text = bytes.TrimRight(text, "\r\n")
 			if len(text) == 0 {
-				return "", fmt.Errorf("secret: %s is empty", file)
+				return "", &SecretError{fmt.Errorf("secret: %s is empty", file)}
 			}
 			return string(text), nil
 		}
@@ -142,7 +151,7 @@ func secret(file, env string) func() (string, error) {
 		return func() (string, error) {
 			value := os.Getenv(env)
 			if value == "" {
-				return "", fmt.Errorf("secret: the environment variable %s is not set", env)
+				return "", &SecretError{fmt.Errorf("secret: the environment variable %s is not set", env)}
 			}
 			return value, nil
 		}

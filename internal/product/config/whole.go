@@ -172,6 +172,9 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			d.engine(at(n, "targets", "docker", i), e, u)
 		}
 	}
+	for i, p := range t.Postgres {
+		d.log(at(n, "targets", "postgres", i, "log"), p, docker)
+	}
 	for i, r := range t.Redis {
 		d.restart(at(n, "targets", "redis", i, "restart"), r, docker)
 	}
@@ -269,6 +272,19 @@ func (d *decoder) destination(n *yaml.Node, a Archive) {
 		d.fault(n, "to of %s has a bucket and needs key_id_file or key_id_env", a.Table)
 	case (to.SecretFile == "") == (to.SecretEnv == ""):
 		d.fault(n, "to of %s has a bucket and needs secret_file or secret_env", a.Table)
+	}
+}
+
+// log checks where the log of a server is.
+func (d *decoder) log(n *yaml.Node, p Postgres, engines []string) {
+	switch l := p.Log; {
+	case l.Path != "" && (l.Docker != "" || l.Container != ""):
+		d.fault(at(n, "path"), "log of postgres %s is both a file and a container; one was expected", p.Name)
+	case l.Docker != "" && !slices.Contains(engines, l.Docker):
+		d.fault(at(n, "docker"), "docker is %q; %s", l.Docker, expected(l.Docker, "docker targets", engines))
+	case (l.Docker == "") != (l.Container == ""):
+		d.fault(n, "log of postgres %s has docker or container; the names of a docker target and of a container were "+
+			"expected", p.Name)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/internal/product/look"
 )
 
 // EventsPath is where an open page hears that something has happened.
@@ -21,6 +23,9 @@ const (
 
 	// beatEvery is how often a page hears something, so that what is between knows that it is there.
 	beatEvery = 20 * time.Second
+
+	// sightEvery is how often a page that shows what is wrong with the targets has them looked at.
+	sightEvery = 5 * time.Second
 
 	// sendTime is how long a browser may take to take an event.
 	sendTime = 10 * time.Second
@@ -39,6 +44,58 @@ func (c *Console) Farewell() {
 
 // afterKey has in an address what the page was made after.
 const afterKey = "after"
+
+// lookKey has in an address which look the page shows. Pages that show none ask no target anything.
+const lookKey = "look"
+
+// A sight says when a look at the targets shows something else. Its channels are nil where none is asked for.
+type sight struct {
+	shown string // which look the page shows
+	every *time.Ticker
+	due   <-chan time.Time
+	found chan string // one more look
+	busy  bool
+}
+
+func newSight(shown string) *sight {
+	if shown == "" {
+		return new(sight)
+	}
+	every := time.NewTicker(sightEvery)
+	return &sight{shown: shown, every: every, due: every.C, found: make(chan string, 1)}
+}
+
+func (s *sight) stop() {
+	if s.every != nil {
+		s.every.Stop()
+	}
+}
+
+// look has the targets looked at, unless the last look goes on.
+func (s *sight) look(ctx context.Context, look func(context.Context) (look.Report, error)) {
+	if s.busy {
+		return
+	}
+	s.busy = true
+	go func() {
+		r, err := look(ctx)
+		if err != nil {
+			s.found <- "" // it is tried again
+			return
+		}
+		s.found <- r.Edition()
+	}()
+}
+
+// changed reports whether a look has found something else than the page shows.
+func (s *sight) changed(found string) bool {
+	s.busy = false
+	if found == "" || found == s.shown {
+		return false
+	}
+	s.shown = found
+	return true
+}
 
 // heardFrom is where a page that is made now hears of what happens after it is made.
 func (c *Console) heardFrom(ctx context.Context) string {
@@ -125,6 +182,8 @@ func (c *Console) events(g *gin.Context) {
 	defer leave()
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
+	seen := newSight(g.Query(lookKey))
+	defer seen.stop()
 	conn := http.NewResponseController(g.Writer)
 	last := cmp.Or(g.GetHeader("Last-Event-ID"), g.Query(afterKey))
 	for {
@@ -140,6 +199,14 @@ func (c *Console) events(g *gin.Context) {
 				event = "hello" // a page that was just made is not made again
 			}
 			last, text = is, fmt.Sprintf("event: %s\nid: %s\ndata: %s\n\n", event, is, is)
+		case <-seen.due:
+			seen.look(ctx, c.Look)
+			continue
+		case found := <-seen.found:
+			if !seen.changed(found) {
+				continue
+			}
+			text = "event: change\ndata: look\n\n" // the id stays: it is of what happens here
 		case <-beat.C:
 		}
 		_ = conn.SetWriteDeadline(time.Now().Add(sendTime)) // not every connection has deadlines

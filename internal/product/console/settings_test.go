@@ -40,6 +40,10 @@ func unfit() page.Rights {
 				gap(`GRANT "`+hostile+`" TO "upkeep";`, "postgres/vacuum")}}, wide}, More: 4}},
 			Unread: []string{"other: permission denied"},
 			Unseen: []string{`postgres/repack: create schema if not exists upkeep authorization :"role"`}}},
+		{Name: "theirs", Kind: rights.Postgres, Missing: rights.Missing{Role: "upkeep",
+			Databases: []rights.Within{{Database: "shop", Schemas: []rights.Schema{{Name: "public", Tables: 1, Gaps: []rights.Gap{
+				gap(`-- 1 table in the schema "public" belongs to the superuser "root": give another owner`, "postgres/vacuum"),
+				gap(`-- 1 table in the schema "public" belongs to the superuser "root": give another owner`, "postgres/reindex")}}}}}}},
 		{Name: "root", Kind: rights.Postgres, Missing: rights.Missing{Role: "postgres", Superuser: true}},
 		{Name: "well", Kind: rights.Postgres, Missing: rights.Missing{Role: "upkeep"}},
 		{Name: "cache", Kind: rights.Redis, Missing: rights.Missing{Role: "upkeep",
@@ -124,10 +128,14 @@ func TestRights(t *testing.T) {
 	t.Parallel()
 	c := openViews(t, figures{})
 	text, _ := c.unzipped(t, "/settings/rights")
-	inOrder(t, text, "Rights are missing on 2 servers", "for monitoring, postgres/vacuum:", "BEGIN;\nGRANT pg_monitor TO",
+	inOrder(t, text, "Rights are missing on 3 servers", "for monitoring, postgres/vacuum:", "BEGIN;\nGRANT pg_monitor TO",
 		"COMMIT;", "15 tables in 6 schemas", "BEGIN;\nGRANT &#34;t&#34;&gt;&lt;script&gt;", "ALL TABLES IN SCHEMA", "COMMIT;",
 		"4 schemas are left out", "12 tables</summary>", "other: permission denied", "create schema if not exists",
+		"Missing on 1 table in 1 schema, for postgres/vacuum, postgres/reindex. No statement grants it:", "<li>1 table in",
 		">superuser<", "nothing is missing", "ACL SETUSER upkeep +slowlog|get", "not known: connection refused")
+	if strings.Count(text, "give another owner") != 1 || strings.Contains(text, "BEGIN;\n--") {
+		t.Errorf("what no statement grants is not said once, or is a block to copy:\n%s", text)
+	}
 	if status, _, _ := as(t, "deliver", http.MethodGet, c.page.URL+"/settings/rights", nil); status != http.StatusForbidden {
 		t.Errorf("who may only deliver: %d", status)
 	}

@@ -152,6 +152,7 @@ func (c *Console) lookJSON(g *gin.Context) {
 }
 
 func (c *Console) lookPage(g *gin.Context) {
+	events := c.heardFrom(g.Request.Context())
 	r, err := c.Look(g.Request.Context())
 	if err != nil {
 		c.Fail(g, fmt.Errorf("the targets cannot be looked at: %w", err), "/")
@@ -163,6 +164,7 @@ func (c *Console) lookPage(g *gin.Context) {
 	}
 	l := page.Look{Report: r, May: portal.May(g), Server: g.Query(page.KeyServer), Harm: g.Query(page.KeyHarm)}
 	f := c.Frame(g, "Look", page.LookPath)
+	f.Events = events + "&" + lookKey + "=" + r.Edition()
 	if !r.Complete { // the first look of a start
 		f.Again = lookAgain
 	}

@@ -69,6 +69,10 @@ func (b *budgeted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.busy(w)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, "/api/v1/admin/") { // the library has it off, and answers 500
+		answerError(w, http.StatusForbidden, "unavailable", "the admin API is off: upkeep keeps its own storage")
+		return
+	}
 	if err := frugalText(r, "query", "match[]", "match_target"); err != nil {
 		answerError(w, http.StatusBadRequest, "bad_data", err.Error())
 		return

@@ -123,6 +123,14 @@ func TestBudgetOfTexts(t *testing.T) {
 	if status, text := ask(t, s.Budgeted(embedded.ViewBudget), "POST", "/api/v1/read", "x"); status != 403 {
 		t.Errorf("remote read: %d %s", status, text)
 	}
+	for _, path := range []string{"delete_series?match[]=up", "clean_tombstones", "snapshot"} {
+		for _, b := range []embedded.Budget{embedded.ViewBudget, embedded.OperateBudget} {
+			if status, text := ask(t, s.Budgeted(b), "POST", "/api/v1/admin/tsdb/"+path, ""); status != 403 ||
+				!strings.Contains(text, "the admin API is off") {
+				t.Errorf("%s: %d %s", path, status, text)
+			}
+		}
+	}
 	for filter, want := range map[string]int{`a=~"x.*"`: 200, `a=~"` + strings.Repeat("x{1000}", 100) + `"`: 400} {
 		status, text := ask(t, embedded.Frugal(s.Alertmanager()), "GET", "/api/v2/alerts?"+
 			url.Values{"filter": {filter}}.Encode(), "")

@@ -151,7 +151,7 @@ func askPostgres(ctx context.Context, t *target.Postgres) (p Postgres, unknown [
 		statements = statements || found
 		if err != nil {
 			all = false
-			fail("foreign keys, scans, constraints and triggers of database "+name, err)
+			fail("foreign keys, scans, constraints and triggers", fmt.Errorf("database %s: %w", name, err))
 		}
 	}
 	if statements || all {

@@ -3,6 +3,7 @@ package look
 import (
 	"time"
 
+	"github.com/ai-micro-service/upkeep/collectors/postgres/serverlog"
 	"github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
 )
@@ -37,6 +38,8 @@ type Postgres struct {
 	Never       []Never
 	Constraints []Constraint
 	Triggers    []Triggers
+
+	Log *serverlog.Report // nil where it was not read
 }
 
 // Prepared is a transaction that was prepared and neither committed nor rolled back.

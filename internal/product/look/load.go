@@ -33,7 +33,7 @@ const (
 // postgresServer finds what is wrong with a server as a whole.
 func postgresServer() []finder {
 	return []finder{settings, pendingRestart, checksums, wraparound, connections, sessions, prepared, slots, standbys,
-		archiver, statementsMissing, slowStatements}
+		archiver, statementsMissing, slowStatements, serverLog}
 }
 
 // A bad setting is one that hurts where it is off.

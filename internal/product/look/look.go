@@ -3,6 +3,7 @@ package look
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ai-micro-service/upkeep/collectors/postgres/serverlog"
 	"github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
@@ -30,23 +32,37 @@ const (
 	// patience is how long the queries to one target may take. What has not answered by then is not known.
 	patience = 15 * time.Second
 
+	// loggedFor is the same for what a server's own log says, which may be megabytes.
+	loggedFor = time.Minute
+
 	// comparedFor is the same for how statements compare with the week before, which reads more.
 	comparedFor = 5 * time.Minute
 
 	// filled is how long Prometheus may take to say what fills up, and what takes longer.
 	filled = 2 * time.Second
+
+	// warming is how long a Prometheus that has just begun may take longer: it reads what it has kept.
+	warming = time.Minute
+
+	// alive is how long a target may take to say that it is there. What has not answered by then may be busy.
+	alive = 2 * time.Second
 )
 
 // A Looker looks at the targets in force.
 type Looker struct {
 	scraper *scrape.Scraper
-	metrics func() forecast.Asker
+	metrics Prometheus
 	targets atomic.Pointer[target.Set]
 	turn    chan struct{} // held by who looks; what follows is its
 
 	last    Report
-	answers map[any]answer // by the target
+	answers map[any]answer // by the target, or by what is asked
+	asked   time.Time      // when Prometheus was asked first
 }
+
+// Prometheus returns the Prometheus that is asked what fills up, or nil where none is configured, and whether it has
+// begun.
+type Prometheus func() (p forecast.Asker, ready bool)
 
 // An answer is what the queries of a look have read of a target.
 type answer struct {
@@ -55,12 +71,14 @@ type answer struct {
 	redis    *redis.Usage
 	forecast []forecast.Row
 	changed  []Changed
+	log      *serverlog.Report
 	unknown  []Unknown
+	down     string // why it does not answer now
+	pending  bool   // it has not answered yet
 }
 
-// New returns a Looker without targets. It starts nothing. metrics returns the Prometheus that is asked what
-// fills up, or nil where no Prometheus is configured.
-func New(s *scrape.Scraper, metrics func() forecast.Asker) *Looker {
+// New returns a Looker without targets. It starts nothing.
+func New(s *scrape.Scraper, metrics Prometheus) *Looker {
 	l := &Looker{scraper: s, metrics: metrics, turn: make(chan struct{}, 1), answers: make(map[any]answer)}
 	l.targets.Store(&target.Set{})
 	return l
@@ -95,7 +113,7 @@ func (l *Looker) look(ctx context.Context) (Report, error) {
 	states := states(l.scraper.Status())
 	l.ask(ctx, set, states)
 	filling, changing := l.answers[growing{}], l.answers[slowing{}]
-	r := Report{At: time.Now().UTC(), Complete: true, Targets: []Seen{},
+	r := Report{At: time.Now().UTC(), Complete: !filling.pending && !changing.pending, Targets: []Seen{},
 		Unknown: slices.Concat([]Unknown{}, filling.unknown, changing.unknown)}
 	var all []Finding
 	for _, p := range slices.SortedFunc(maps.Keys(states), place.compare) {
@@ -104,7 +122,7 @@ func (l *Looker) look(ctx context.Context) (Report, error) {
 		if err != nil {
 			return r, err
 		}
-		f := Facts{Server: p.server, Kind: p.kind, At: r.At, Down: state.down, Forecast: filling.forecast,
+		f := Facts{Server: p.server, Kind: p.kind, At: r.At, Down: l.down(p, set, state), Forecast: filling.forecast,
 			Changed: changing.changed}
 		if f.Figures, err = ParseFigures(readings); err != nil {
 			return r, err
@@ -120,7 +138,7 @@ func (l *Looker) look(ctx context.Context) (Report, error) {
 			Pending: state.pending})
 		r.Complete = r.Complete && len(state.pending) == 0 && f.Down == ""
 		if f.Down == "" { // why it is down is a finding
-			r.Unknown = append(r.Unknown, granted(append(state.unknown, unknown...), f.Postgres.Role)...)
+			r.Unknown = append(r.Unknown, granted(once(append(state.unknown, unknown...)), f.Postgres)...)
 		}
 	}
 	rank(all)
@@ -239,10 +257,12 @@ func states(all []scrape.Status) map[place]*state {
 	return byPlace
 }
 
-// growing and slowing are the keys of what was asked of Prometheus.
+// The keys of what was asked of Prometheus, and of what is kept for another time than the rest of a target.
 type (
 	growing struct{}
 	slowing struct{}
+	logOf   struct{ *target.Postgres }
+	lifeOf  struct{ target any }
 )
 
 // ask asks the targets at once what no collector does, and waits for all of them. One that does not answer is
@@ -271,6 +291,11 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 		if states[place{t.Name, "postgres"}].away() {
 			continue
 		}
+		each(lifeOf{t}, 0, living(func(ctx context.Context) error { return livingPostgres(ctx, t) }))
+		each(logOf{t}, loggedFor, func(ctx context.Context) (a answer) {
+			a.log, a.unknown = readServerLog(ctx, t)
+			return a
+		})
 		each(t, askedFor, func(ctx context.Context) (a answer) {
 			a.postgres, a.unknown = askPostgres(ctx, t)
 			return a
@@ -280,6 +305,7 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 		if states[place{t.Name, "redis"}].away() {
 			continue
 		}
+		each(lifeOf{t}, 0, living(func(ctx context.Context) error { return t.Client.Ping(ctx).Err() }))
 		each(t, askedFor, func(ctx context.Context) (a answer) {
 			u, err := redis.ReadMemory(ctx, t.Client)
 			if err != nil {
@@ -290,29 +316,114 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 			return a
 		})
 	}
-	if p := l.metrics(); p != nil {
-		each(slowing{}, comparedFor, history("which statements take longer than before",
-			func(ctx context.Context, a *answer) (err error) { a.changed, err = readChanged(ctx, p); return err }))
-		each(growing{}, askedFor, history("what fills up", func(ctx context.Context, a *answer) (err error) {
-			a.forecast, err = forecast.Read(ctx, p, "", time.Time{})
-			return err
-		}))
-	}
+	l.history(each)
 	mu.Unlock()
 	all.Wait()
 	l.answers = now
 }
 
-// history reads something of a Prometheus. Where that fails it is not known.
-func history(what string, read func(context.Context, *answer) error) func(context.Context) answer {
+// history asks Prometheus, if there is one.
+func (l *Looker) history(each func(any, time.Duration, func(context.Context) answer)) {
+	p, ready := l.metrics()
+	switch {
+	case p == nil:
+		return
+	case !ready:
+		each(growing{}, 0, func(context.Context) answer { return answer{pending: true} })
+		return
+	case l.asked.IsZero():
+		l.asked = time.Now()
+	}
+	warm := time.Since(l.asked) > warming
+	each(slowing{}, comparedFor, history("which statements take longer than before", warm,
+		func(ctx context.Context, a *answer) (err error) { a.changed, err = readChanged(ctx, p); return err }))
+	each(growing{}, askedFor, history("what fills up", warm, func(ctx context.Context, a *answer) (err error) {
+		a.forecast, err = forecast.Read(ctx, p, "", time.Time{})
+		return err
+	}))
+}
+
+// history reads something of a Prometheus. Where that fails it is not known; where the Prometheus has just begun
+// and takes long, it is not read yet.
+func history(what string, warm bool, read func(context.Context, *answer) error) func(context.Context) answer {
 	return func(ctx context.Context) (a answer) {
-		ctx, cancel := context.WithTimeoutCause(ctx, filled, fmt.Errorf("no answer within %s", filled))
+		late := fmt.Errorf("no answer within %s", filled)
+		ctx, cancel := context.WithTimeoutCause(ctx, filled, late)
 		defer cancel()
-		if err := read(ctx, &a); err != nil {
+		switch err := read(ctx, &a); {
+		case err == nil:
+		case !warm && errors.Is(context.Cause(ctx), late):
+			a.pending = true
+		default:
 			a.unknown = []Unknown{{Server: "prometheus", What: what, Why: err.Error()}}
 		}
 		return a
 	}
+}
+
+// living asks a target whether it is there. What takes long may be busy: that it is not there is not known then.
+func living(ask func(context.Context) error) func(context.Context) answer {
+	return func(ctx context.Context) (a answer) {
+		ctx, cancel := context.WithTimeout(ctx, alive)
+		defer cancel()
+		err := ask(ctx)
+		if err == nil || ctx.Err() != nil {
+			return a
+		}
+		if why := target.Reason(err); why != target.ReasonOther && why != target.ReasonTimeout {
+			a.down = err.Error()
+		}
+		return a
+	}
+}
+
+func livingPostgres(ctx context.Context, t *target.Postgres) error {
+	server, err := t.Server()
+	if err != nil {
+		return err
+	}
+	var one int
+	return server.QueryRow(ctx, "select 1").Scan(&one)
+}
+
+// down says why a target does not answer: as the collectors saw it last, or now.
+func (l *Looker) down(p place, set target.Set, s *state) string {
+	if s.down != "" {
+		return s.down
+	}
+	for _, t := range set.Postgres {
+		if t.Name == p.server && p.kind == "postgres" {
+			return l.answers[lifeOf{t}].down
+		}
+	}
+	for _, t := range set.Redis {
+		if t.Name == p.server && p.kind == "redis" {
+			return l.answers[lifeOf{t}].down
+		}
+	}
+	return ""
+}
+
+// once says each thing about a target that is not known once: a database that cannot be reached keeps many
+// collectors from reading. Of several errors of one collector each is a line, and those that follow a tab are more of
+// it.
+func once(all []Unknown) (kept []Unknown) {
+	type reason struct{ server, why, sql string }
+	at, said := make(map[reason]int), make(map[reason][]string)
+	for _, u := range all {
+		for why := range strings.SplitSeq(strings.ReplaceAll(u.Why, "\n\t", " "), "\n") {
+			key := reason{u.Server, strings.TrimSpace(why), u.SQL}
+			if key.why == "" || slices.Contains(said[key], u.What) {
+				continue
+			}
+			if said[key] = append(said[key], u.What); len(said[key]) == 1 {
+				at[key] = len(kept)
+				kept = append(kept, Unknown{Server: u.Server, Why: key.why, SQL: u.SQL})
+			}
+			kept[at[key]].What = strings.Join(said[key], ", ")
+		}
+	}
+	return kept
 }
 
 // take puts what was asked of a target into its facts.
@@ -320,7 +431,9 @@ func (l *Looker) take(f *Facts, set target.Set) []Unknown {
 	for _, t := range set.Postgres {
 		if a := l.answers[t]; t.Name == f.Server && f.Kind == "postgres" {
 			f.Postgres = a.postgres
-			return a.unknown
+			own := l.answers[logOf{t}]
+			f.Postgres.Log = own.log
+			return slices.Concat(a.unknown, own.unknown, unreadLog(t, own.log))
 		}
 	}
 	for _, t := range set.Redis {
@@ -338,14 +451,18 @@ func roles() []string {
 		"pg_stat_scan_tables"}
 }
 
-// granted adds the statement that grants the right which an error names.
-func granted(all []Unknown, to string) []Unknown {
+// granted adds the statement that grants the right which an error names, where the server has such a role.
+func granted(all []Unknown, p Postgres) []Unknown {
 	for i := range all {
 		for _, role := range roles() {
-			if to != "" && strings.Contains(all[i].Why, "grant "+role+" to ") {
-				all[i].SQL = "GRANT " + role + " TO " + pgx.Identifier{to}.Sanitize() + ";"
+			there := role != "pg_read_all_data" || p.Version == 0 || p.Version >= since14
+			if p.Role != "" && there && all[i].SQL == "" && strings.Contains(all[i].Why, "grant "+role+" to ") {
+				all[i].SQL = "GRANT " + role + " TO " + pgx.Identifier{p.Role}.Sanitize() + ";"
 			}
 		}
 	}
 	return all
 }
+
+// since14 is the version that brought pg_read_all_data.
+const since14 = 140000

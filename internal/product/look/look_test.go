@@ -371,7 +371,7 @@ func TestWords(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	all := granted([]Unknown{{Why: "the value of 3 sequences is hidden from this role: grant pg_read_all_data to it"},
-		{Why: "connection refused"}, {Why: "permission denied: grant pg_monitor to the role"}}, `up"keep`)
+		{Why: "connection refused"}, {Why: "permission denied: grant pg_monitor to the role"}}, Postgres{Role: `up"keep`})
 	var sql []string
 	for _, u := range all {
 		sql = append(sql, u.SQL)

@@ -15,6 +15,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/serverlog"
 	"github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/internal/platform/visible/visibletest"
 	"github.com/ai-micro-service/upkeep/internal/product/forecast"
@@ -148,6 +149,17 @@ func (w world) asked(f *Facts) {
 		p.Constraints = append(p.Constraints, Constraint{"a", "a", "a", "c"})
 		p.Triggers = append(p.Triggers, Triggers{"a", "a", "a", make([]string, 1+w.IntN(9)), w.IntN(2) == 0})
 	}
+	if w.IntN(2) == 0 {
+		p.Log = &serverlog.Report{At: at, From: "log file x", Since: []time.Time{{}, at.Add(-time.Hour)}[w.IntN(2)]}
+		for _, s := range saids() {
+			p.Log.Groups = append(p.Log.Groups, serverlog.Group{Class: s.class, Count: int(w.one(1, 5, 70, 2000))})
+		}
+		for _, state := range []string{"", "23505", "XX000"} {
+			p.Log.Groups = append(p.Log.Groups, serverlog.Group{Class: serverlog.Failed, State: state,
+				Count: int(w.one(1, 200, 20_000)), First: at, Last: at},
+				serverlog.Group{Class: serverlog.Temporary, Count: 3, Bytes: w.one(7, 1e9, 1e12)})
+		}
+	}
 }
 
 // sound tests what holds for every finding, whatever was read.
@@ -210,7 +222,7 @@ func TestFindingsOfAnything(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) < 45 { // of 48 that the tables have: the worlds are not all well
+	if len(seen) < 64 { // of 67 that the tables have: the worlds are not all well
 		t.Errorf("only %d kinds were found: %q", len(seen), slices.Sorted(maps.Keys(seen)))
 	}
 }

@@ -154,7 +154,7 @@ func (l Look) finding(f look.Finding) Node {
 	case f.Seconds > 0:
 		amount = remediate.Quantity("_seconds", f.Seconds)
 	}
-	return Li(Class(entryClass(rating(severity))),
+	return Li(ID("f-"+f.Key()), Class(entryClass(rating(severity))),
 		Div(Class("row"), pill(rating(severity), f.Severity), pill("", string(f.Harm)), Strong(Text(f.Title)),
 			If(amount != "", Span(Class("end num"), Text(amount)))),
 		labels(f.Subject),
@@ -189,7 +189,7 @@ func (l Look) does(f look.Finding) Node {
 	if p := f.Plan; p != nil {
 		content = append(content, P(Strong(Text(p.Action)),
 			Text(" mends it. Nothing is done before its plan was seen.")),
-			If(p.Command != "", Pre(Text(p.Command))), If(l.May.Operate, planForm(*p)))
+			If(p.Command != "", Pre(Text(p.Command))), If(l.May.Operate, planForm(*p, "p-"+f.Key())))
 	}
 	if f.ByHand != "" {
 		sql := strings.HasSuffix(f.ByHand, ";")
@@ -201,8 +201,8 @@ func (l Look) does(f look.Finding) Node {
 	return Div(Class("does"), content)
 }
 
-// planForm asks for the plan of an action.
-func planForm(p look.Plan) Node {
+// planForm asks for the plan of an action. The id, if any, is that of its button.
+func planForm(p look.Plan, id string) Node {
 	field := func(prefix string, all map[string]string) Node {
 		return Map(slices.Sorted(maps.Keys(all)), func(name string) Node {
 			return Input(Type("hidden"), Name(prefix+name), Value(all[name]))
@@ -210,7 +210,7 @@ func planForm(p look.Plan) Node {
 	}
 	return Form(Class("line"), Method("post"), Action(PlanPath),
 		Input(Type("hidden"), Name(FieldAction), Value(p.Action)), field(FieldSubject, p.Subject),
-		field(FieldParam, p.Params), Button(Type("submit"), Text("Show the plan of "+p.Action)))
+		field(FieldParam, p.Params), Button(If(id != "", ID(id)), Type("submit"), Text("Show the plan of "+p.Action)))
 }
 
 func (l Look) left() Node {

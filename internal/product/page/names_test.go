@@ -131,7 +131,7 @@ func TestNamesChangeNoPage(t *testing.T) {
 			if diff := cmp.Diff(paths(want.leads), paths(o.leads)); diff != "" {
 				t.Errorf("%s: %q leads elsewhere (-want +got):\n%s", kind, name, diff)
 			}
-			if !slices.Equal(want.ids, o.ids) || !slices.Equal(want.classes, o.classes) {
+			if !slices.Equal(keyless(want.ids), keyless(o.ids)) || !slices.Equal(want.classes, o.classes) {
 				t.Errorf("%s: %q makes other ids or classes", kind, name)
 			}
 			shown := visible.Lines(strings.ReplaceAll(name, "\x00", "\ufffd")) // which HTML does not have
@@ -145,6 +145,15 @@ func TestNamesChangeNoPage(t *testing.T) {
 // unhashed is a text without the hashes of plans.
 func unhashed(text string) string {
 	return regexp.MustCompile(`Plan [0-9a-f]{16}`).ReplaceAllString(text, "Plan ")
+}
+
+// keyless are ids without the keys of findings, which are numbers made of their names.
+func keyless(ids []string) []string {
+	cut := slices.Clone(ids)
+	for i, id := range cut {
+		cut[i] = regexp.MustCompile(`^([fp]-)[0-9a-z]{1,13}$`).ReplaceAllString(id, "$1")
+	}
+	return cut
 }
 
 // paths are links without their query.

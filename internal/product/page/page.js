@@ -10,6 +10,13 @@
   const say = text => { if (live.textContent !== text) live.textContent = text; };
   const busy = part => [...part.querySelectorAll("input, select, textarea")].some(e =>
     e === document.activeElement || e.type !== "hidden" && e.type !== "checkbox" && e.tagName === "INPUT" && e.value !== e.defaultValue);
+  // What is in the window stays where it is: the first part of it that is there before and after.
+  function still(change) {
+    const marks = scrollY > 0 ? [...main.querySelectorAll("[id]")].map(e => [e.id, e.getBoundingClientRect().top]).filter(m => m[1] >= 0) : [];
+    change();
+    const mark = marks.find(m => document.getElementById(m[0]));
+    if (mark) scrollBy({top: document.getElementById(mark[0]).getBoundingClientRect().top - mark[1], behavior: "instant"});
+  }
   function put(fresh) {
     const have = new Map(parts(main).map(p => [p.id, p]));
     let before = null;
@@ -26,7 +33,7 @@
           if (same) same.open = true;
         }
         old.replaceWith(mine);
-        if (focus) document.getElementById(focus)?.focus();
+        if (focus) document.getElementById(focus)?.focus({preventScroll: true});
       } else if (before) before.after(mine);
       else main.prepend(mine);
       before = mine;
@@ -44,7 +51,7 @@
       if (answer.status === 401 || answer.status === 403) { say("Logged out: load the page again"); stop(); return; }
       if (!answer.ok) { say("The page could not be read (" + answer.status + "); trying again"); return; }
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      put(fresh.getElementById("main"));
+      still(() => put(fresh.getElementById("main")));
       document.title = fresh.title;
       say("Live");
     } catch { say("upkeep does not answer; trying again"); }

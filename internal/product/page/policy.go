@@ -79,8 +79,8 @@ func (p PolicyView) changes() Node {
 		}
 		if p.Demoted.IsZero() && p.Acts {
 			forms = append(forms, p.form("demote", "Demote…", "Why its runs are to need approval", "bad", "Demote",
-				"Its runs need approval, until a person promotes it. A run that acts already goes on: pause the "+
-					"policy to stop it."))
+				"Its runs need approval, until a person promotes it. A run that acts already stops: at once, or "+
+					"after its statement where cancelling that would leave something behind."))
 		}
 	}
 	if p.May.Operate {
@@ -233,6 +233,6 @@ func (d DryRun) table() Node {
 			labels(t.Incident.Alert.Labels, "alertname", "severity", "job", "instance")),
 			Td(Data("name", columns[1]), fires), Td(Data("name", columns[2]), pill(t.Class, t.Does)),
 			Td(Data("name", columns[3]), Text(strings.TrimSpace(t.Why)),
-				Iff(t.Plan != nil && d.May.Operate, func() Node { return planForm(*t.Plan) })))
+				Iff(t.Plan != nil && d.May.Operate, func() Node { return planForm(*t.Plan, "") })))
 	})))
 }

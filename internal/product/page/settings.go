@@ -293,7 +293,16 @@ func (s ServerRights) statements(all []rights.Gap) Node {
 	if s.Kind == rights.Redis {
 		return Map(all, func(l rights.Gap) Node { return Pre(Class("copy"), Text(l.SQL)) })
 	}
-	return Pre(Class("copy"), Text(rights.SQL(all...)))
+	if slices.ContainsFunc(all, rights.Gap.Grants) {
+		return Pre(Class("copy"), Text(rights.SQL(all...)))
+	}
+	var said []string // a block of comments alone would grant nothing
+	for _, l := range all {
+		if text := strings.TrimPrefix(l.SQL, "-- "); !slices.Contains(said, text) {
+			said = append(said, text)
+		}
+	}
+	return Ul(Map(said, func(text string) Node { return Li(Text(text)) }))
 }
 
 func (s ServerRights) database(w rights.Within) Node {
@@ -307,9 +316,13 @@ func (s ServerRights) database(w rights.Within) Node {
 		where = "on " + plural(int64(tables), "table", "tables") + " in " +
 			plural(int64(len(w.Schemas)+w.More), "schema", "schemas")
 	}
+	how := "Everything at once:"
+	if !slices.ContainsFunc(all, rights.Gap.Grants) {
+		how = "No statement grants it:"
+	}
 	return Group{
 		H3(Text("Database "), Code(Text(w.Database))),
-		P(Text("Missing " + where + ", for " + needed(all) + ". Everything at once:")), s.statements(all),
+		P(Text("Missing " + where + ", for " + needed(all) + ". " + how)), s.statements(all),
 		If(w.More > 0, P(Class("busy"), Text(plural(int64(w.More), "schema is", "schemas are")+
 			" left out here: grant these first."))),
 		If(len(w.Schemas) > 1, Group{P(Text("Or one schema:")), Map(w.Schemas, func(one rights.Schema) Node {

@@ -65,6 +65,9 @@ func SQL(all ...Gap) string {
 	return b.String()
 }
 
+// Grants reports whether a statement grants it. Where none does, SQL is a comment that says what to do.
+func (g Gap) Grants() bool { return !strings.HasPrefix(g.SQL, "--") }
+
 // All returns what is missing in a database and in all its schemas.
 func (w Within) All() []Gap {
 	all := slices.Clone(w.Gaps)
@@ -314,9 +317,12 @@ func (f *finder) schema(w *Within, t tablesOf) {
 			add(Gap{"GRANT " + strings.ToUpper(right.name) + " ON ALL TABLES IN SCHEMA " + schema + " TO " + f.role +
 				";", right.needed()})
 		case t.Superuser: // who may act for a superuser is one
-			add(Gap{fmt.Sprintf("-- %d tables in the schema %s belong to the superuser %s: give them an owner of "+
-				"their own (ALTER TABLE … OWNER TO …)", n, line(schema), line(pgx.Identifier{t.Owner}.Sanitize())),
-				right.needed()})
+			tables := fmt.Sprintf("-- %d tables in the schema %s belong", n, line(schema))
+			if n == 1 {
+				tables = fmt.Sprintf("-- 1 table in the schema %s belongs", line(schema))
+			}
+			add(Gap{tables + " to the superuser " + line(pgx.Identifier{t.Owner}.Sanitize()) + ": give another owner " +
+				"(ALTER TABLE … OWNER TO …)", right.needed()})
 		default:
 			add(Gap{"GRANT " + pgx.Identifier{t.Owner}.Sanitize() + " TO " + f.role + ";", right.needed()})
 		}

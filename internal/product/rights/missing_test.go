@@ -74,7 +74,7 @@ func TestMissing(t *testing.T) {
 	for _, want := range []string{"BEGIN;\n", `GRANT pg_monitor TO "we""ak;`, "GRANT pg_read_all_data TO",
 		"GRANT USAGE ON SCHEMA " + quoted(schema) + " TO", "GRANT " + quoted(owner) + " TO " + quoted(role) + ";\n",
 		"GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA " + quoted(gone) + " TO", "GRANT TEMPORARY ON DATABASE",
-		"-- 1 tables in the schema \"public\" belong to the superuser", "COMMIT;\n"} {
+		"-- 1 table in the schema \"public\" belongs to the superuser", "COMMIT;\n"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %q in\n%s", want, said)
 		}

@@ -101,4 +101,7 @@ func hostFiles(b *board) {
 	b.table(8, "Vulnerable packages of services", "Known vulnerabilities, by their level.",
 		[]column{{"vulnerabilities", "short", itself.of("upkeep_packages_vulnerabilities")}}, "server", "level").
 		runbook("PackagesVulnerable")
+	b.table(8, "File systems without an answer", "upkeep may not read them, does not see them, or they hang or fail.",
+		[]column{{"unread", "short", machines.of("upkeep_host_filesystem_unread")}}, "server", "mountpoint", "reason").
+		runbook("HostFilesystemUnread")
 }

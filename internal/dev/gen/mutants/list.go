@@ -118,6 +118,12 @@ func ofEngine() []mutant {
 			pkg:     "./remediate/engine", run: "TestSimulation",
 		},
 		{
+			name: "demoted", why: "a demotion holds a run that acts too, found by the simulator",
+			file: "remediate/engine/watch.go", search: `Demoted: beside.Demoted[run.Request.Policy], `,
+			replace: "",
+			pkg:     "./remediate/engine", run: "TestSimulation",
+		},
+		{
 			name: "adrift, real", why: "the same, with real outages",
 			file: "remediate/engine/member.go", search: `if e.carries(run.Run) {`,
 			replace: `if true || e.carries(run.Run) {`,

@@ -59,8 +59,7 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 		return p, err
 	}
 	p.Facts = append(p.Facts, "the way is pg_repack "+version+": it copies the table, catches up, and "+
-		"changes the files",
-		room, newXmin("of the table"))
+		"changes the files", room, newXmin("of the table"))
 	if events != "" {
 		p.Facts = append(p.Facts, "its definitions of tables and triggers fire the event triggers "+events)
 	}

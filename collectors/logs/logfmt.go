@@ -1,0 +1,75 @@
+package logs
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// logfmt reads a line of key=value pairs, as logrus, go-kit and slog write it. It reports
+// whether the line is one and names a level.
+func logfmt(b []byte, x index, rec *record) bool {
+	var chosen choice
+	var at [fieldCount]found
+	pairs := 0
+	for rest := b; len(rest) > 0; {
+		rest = bytes.TrimLeft(rest, " ")
+		i := 0
+		for i < len(rest) && (isWord(rest[i]) || rest[i] == '.' || rest[i] == '-' || rest[i] == '@' || rest[i] == '/') {
+			i++
+		}
+		if i == 0 || i >= len(rest) || rest[i] != '=' {
+			if pairs == 0 {
+				return false
+			}
+			if i = bytes.IndexByte(rest, ' '); i < 0 {
+				break
+			}
+			rest = rest[i:]
+			continue
+		}
+		u := x[string(rest[:i])]
+		var value []byte
+		value, rest = pairValue(rest[i+1:])
+		pairs++
+		if u.field == none {
+			continue
+		}
+		had := chosen[u.field].at
+		if chosen.take(pairs, u, value, true); chosen[u.field].at != had {
+			at[u.field] = found{u, value}
+		}
+	}
+	if chosen[level].at == 0 {
+		return false
+	}
+	for _, f := range at {
+		if f.use.field != none {
+			rec.set(f.use, f.value, true)
+		}
+	}
+	return true
+}
+
+// pairValue returns a value and what follows it.
+func pairValue(b []byte) (value, rest []byte) {
+	if len(b) == 0 || b[0] != '"' {
+		if i := bytes.IndexByte(b, ' '); i >= 0 {
+			return b[:i], b[i:]
+		}
+		return b, nil
+	}
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			if value = b[1:i]; bytes.IndexByte(value, '\\') >= 0 {
+				if s, err := strconv.Unquote(string(b[:i+1])); err == nil {
+					value = []byte(s)
+				}
+			}
+			return value, b[i+1:]
+		}
+	}
+	return b[1:], nil
+}

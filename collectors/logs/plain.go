@@ -1,0 +1,310 @@
+package logs
+
+import "bytes"
+
+// levelWithin is the maximum offset of the level in a line that is not JSON.
+const levelWithin = 120
+
+// readPlain reads a line that is no JSON object, without colours. Its first word for a
+// level is its level: one behind it belongs to the message.
+func readPlain(b []byte, x index, rec *record) {
+	rec.message = b
+	if len(b) == 0 || b[0] == '\t' { // the rest of the line before
+		return
+	}
+	if level, rest := syslogMark(b); level != unleveled {
+		rec.severity, rec.message = level, rest
+		return
+	}
+	if level, rest := klogHeader(b); level != unleveled {
+		rec.severity, rec.message = level, rest
+		return
+	}
+	if level := redisMark(b); level != unleveled {
+		rec.severity = level
+		return
+	}
+	if logfmt(b, x, rec) {
+		return
+	}
+	if rec.severity = firstLevel(b); rec.severity < levelWarning {
+		readAccess(b, rec)
+	}
+}
+
+// syslogMark reads <3>, which systemd and syslog write before a message: the facility is
+// eight times what is above the level.
+func syslogMark(b []byte) (severity, []byte) {
+	const facilities, most = 8, 191
+	end := bytes.IndexByte(b[:min(len(b), 5)], '>')
+	if end < 2 || b[0] != '<' {
+		return unleveled, nil
+	}
+	n := 0
+	for _, d := range b[1:end] {
+		if !isDigit(d) {
+			return unleveled, nil
+		}
+		n = n*10 + int(d-'0')
+	}
+	if n > most {
+		return unleveled, nil
+	}
+	return syslogLevel(n % facilities), bytes.TrimLeft(b[end+1:], " ")
+}
+
+// klogHeader reads E1128 10:00:00.000000       1 reflector.go:138] as klog and glog write
+// it; glog of C++ has the year too.
+func klogHeader(b []byte) (severity, []byte) {
+	digits := 0
+	for digits+1 < len(b) && isDigit(b[digits+1]) {
+		digits++
+	}
+	if digits != 4 && digits != 8 || len(b) < digits+12 || b[digits+1] != ' ' || !isClock(b[digits+2:]) {
+		return unleveled, nil
+	}
+	switch b[0] {
+	case 'I', 'W', 'E', 'F':
+	default:
+		return unleveled, nil
+	}
+	rest := b
+	if i := bytes.Index(b, []byte("] ")); i >= 0 {
+		rest = b[i+2:]
+	}
+	return letterLevel(b[0]), rest
+}
+
+// isClock reports whether b begins with a time such as 10:00:00.
+func isClock(b []byte) bool {
+	return len(b) >= 8 && isDigit(b[0]) && isDigit(b[1]) && b[2] == ':' && isDigit(b[3]) && isDigit(b[4]) &&
+		b[5] == ':' && isDigit(b[6]) && isDigit(b[7])
+}
+
+// redisMark reads the sign between the time and the message of Redis and Valkey:
+// 1:M 28 Nov 2026 10:00:00.000 # message. They have no level above a warning.
+func redisMark(b []byte) severity {
+	i := 0
+	for i < len(b) && isDigit(b[i]) {
+		i++
+	}
+	if i == 0 || len(b) < i+30 || b[i] != ':' || bytes.IndexByte([]byte("MSCX"), b[i+1]) < 0 || b[i+2] != ' ' {
+		return unleveled
+	}
+	rest := b[i+3:]
+	at := bytes.IndexByte(rest, ':')
+	if at < 2 || at > 14 || !isClock(rest[at-2:]) {
+		return unleveled
+	}
+	sign := bytes.IndexByte(rest[at:], ' ')
+	if sign < 0 || at+sign+2 >= len(rest) || rest[at+sign+2] != ' ' {
+		return unleveled
+	}
+	switch rest[at+sign+1] {
+	case '#':
+		return levelWarning
+	case '*':
+		return levelInfo
+	case '-', '.':
+		return levelDebug
+	}
+	return unleveled
+}
+
+// firstLevel returns the level that the first word for one names.
+func firstLevel(b []byte) severity {
+	for i := 0; i < len(b) && i < levelWithin; {
+		if !isLetter(b[i]) {
+			i++
+			continue
+		}
+		from := i
+		for i < len(b) && isLetter(b[i]) {
+			i++
+		}
+		if i > levelWithin {
+			break
+		}
+		if found := levelAt(b, from, i); found != unleveled {
+			return found
+		}
+	}
+	return unleveled
+}
+
+// levelAt returns the level of a word of a line, unleveled where the word belongs to a
+// sentence or a name.
+func levelAt(b []byte, from, to int) severity {
+	word := b[from:to]
+	before, after := byte(0), byte(0)
+	if from > 0 {
+		before = b[from-1]
+	}
+	if to < len(b) {
+		after = b[to]
+	}
+	if len(word) == 1 {
+		return letterAt(b, from)
+	}
+	known := wordLevel(word)
+	if known == unleveled {
+		return statementAt(b, from, to)
+	}
+	switch {
+	case inBrackets(b, from, to), assigned(b, from):
+		return known
+	case from == len("npm ") && bytes.HasPrefix(b, []byte("npm ")):
+		return known
+	case isCapitals(word):
+		if wordMayFollow(before) && wordMayEnd(b, to) {
+			return known
+		}
+	case after == ':' && first(b, from): // error: message
+		if to+1 == len(b) || b[to+1] == ' ' || b[to+1] == '\t' {
+			return known
+		}
+	case before == '\t' && after == '\t', before == '|' && after == '|': // zap's console, some patterns of log4j
+		return known
+	case before == '<' && after == '>' && to+1 < len(b) && b[to+1] == ' ': // ClickHouse
+		return known
+	}
+	return unleveled
+}
+
+// letterAt returns the level of MongoDB before 4.4: E behind the time, before the
+// component in capitals.
+func letterAt(b []byte, at int) severity {
+	rest := b[at+1:]
+	if at < 10 || b[at-1] != ' ' || len(rest) < 3 || rest[0] != ' ' || !first(b, at) {
+		return unleveled
+	}
+	component := bytes.TrimLeft(rest, " ")
+	end := bytes.IndexAny(component, " ")
+	if end < 2 || !isCapitals(component[:end]) {
+		return unleveled
+	}
+	return letterLevel(b[at])
+}
+
+// statementAt returns the level of the words of PostgreSQL and others that are no levels
+// of a logger, where they begin a message: LOG:, STATEMENT:, [Note], [FAILED].
+func statementAt(b []byte, from, to int) severity {
+	switch string(b[from:to]) {
+	case "LOG", "STATEMENT", "DETAIL", "HINT", "CONTEXT", "QUERY", "LOCATION":
+		if bytes.HasPrefix(b[to:], []byte(":  ")) {
+			return levelInfo
+		}
+	case "Note", "System":
+		if inBrackets(b, from, to) {
+			return levelInfo
+		}
+	case "FAILED":
+		if inBrackets(b, from, to) {
+			return levelError
+		}
+	case "CONFIG": // java.util.logging
+		if to < len(b) && b[to] == ':' {
+			return levelInfo
+		}
+	}
+	return unleveled
+}
+
+// inBrackets reports whether a word is alone in brackets, behind a module of Apache at
+// most: [error], [core:error], [error    ].
+func inBrackets(b []byte, from, to int) bool {
+	for to < len(b) && b[to] == ' ' {
+		to++
+	}
+	if to >= len(b) || b[to] != ']' || from == 0 {
+		return false
+	}
+	if b[from-1] == '[' {
+		return true
+	}
+	if b[from-1] != ':' {
+		return false
+	}
+	i := from - 2
+	for i >= 0 && (isWord(b[i]) || b[i] == '-') {
+		i--
+	}
+	return i >= 0 && b[i] == '[' && i < from-2
+}
+
+// assigned reports whether a word is the value of a level: level=error, lvl="error",
+// "level":"error" of an object behind some other text.
+func assigned(b []byte, from int) bool {
+	key := b[:from]
+	if bytes.HasSuffix(key, []byte(`":"`)) {
+		key = key[:len(key)-3]
+		return bytes.HasSuffix(key, []byte(`"level`)) || bytes.HasSuffix(key, []byte(`"severity`))
+	}
+	key = bytes.TrimSuffix(key, []byte(`"`))
+	if len(key) == 0 || key[len(key)-1] != '=' {
+		return false
+	}
+	key = key[:len(key)-1]
+	i := len(key)
+	for i > 0 && (isWord(key[i-1]) || key[i-1] == '.' || key[i-1] == '-') {
+		i--
+	}
+	switch string(key[i:]) { // not --log-level=error, which is an option of a command
+	case "level", "lvl", "severity", "levelname", "loglevel", "log_level", "log.level":
+		return true
+	}
+	return false
+}
+
+// first reports whether there is nothing but a time before a place.
+func first(b []byte, at int) bool {
+	for i, c := range b[:at] {
+		if isDigit(c) {
+			continue
+		}
+		switch c {
+		case ' ', '-', ':', '.', ',', '/', '+', '[', ']':
+		case 'T', 'Z':
+			if i == 0 || !isDigit(b[i-1]) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func isCapitals(word []byte) bool {
+	for _, c := range word {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// wordMayFollow reports whether a level in capitals may follow a character. It follows no
+// slash, equals sign or hyphen: those are in paths, settings and names.
+func wordMayFollow(c byte) bool {
+	switch c {
+	case 0, ' ', '\t', '[', '(', '|', '<', ':', '.', ',', '*', ']':
+		return true
+	}
+	return false
+}
+
+// wordMayEnd reports whether a level in capitals may end at a place. ERROR_COUNT, ERROR=1
+// and ERROR.log are names.
+func wordMayEnd(b []byte, at int) bool {
+	if at == len(b) {
+		return true
+	}
+	switch b[at] {
+	case ' ', '\t', ':', ']', ')', '|', '>', ',', '[', '/', '!':
+		return true
+	case '1', '2', '3', '4', '5': // DEBUG1 of PostgreSQL
+		return at+1 < len(b) && b[at+1] == ':'
+	}
+	return false
+}

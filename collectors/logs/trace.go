@@ -1,0 +1,429 @@
+package logs
+
+import (
+	"bytes"
+)
+
+// A language is what writes a traceback.
+type language uint8
+
+const (
+	noTrace language = iota
+	python
+	golang
+	rust
+	other // Java, Node, .NET, Ruby, PHP: a type, and frames that are indented or numbered
+)
+
+const (
+	// traceLines is where a trace ends whose end is not seen.
+	traceLines = 2000
+
+	// headKept is what is kept of the first line of a trace.
+	headKept = 2 * templateLength
+)
+
+// A trace is a traceback or panic whose lines are being read: one error, which counts when
+// its last line was read. It keeps a few words of it, however long it is.
+type trace struct {
+	language language
+	counted  bool   // it belongs to the line before, which has a level
+	runtime  bool   // the runtime wrote it, so it belongs to no line before
+	cause    bool   // the next place counts: what was found is that of a consequence
+	untyped  bool   // the place was read, and not yet the type: it may be no error
+	held     bool   // head is a line without a level: frames may follow
+	ended    bool   // Python: the type was read, what follows may be another
+	chained  bool   // Python: another one is announced
+	lines    int    // so far
+	head     []byte // the first line
+	name     []byte // the type
+	place    []byte // file and line
+	foreign  bool   // the place is in a library
+
+	before severity // of the line before, where no trace is open
+}
+
+// busy reports whether the next line is to be read with this one in mind.
+func (t *trace) busy() bool { return t.language != noTrace || t.before >= levelWarning || t.held }
+
+// after notes a line that belongs to no trace: one that follows may belong to it.
+func (t *trace) after(b []byte, s severity) {
+	t.before = s
+	if t.held = s == unleveled && len(b) > 0; t.held {
+		t.head = append(t.head[:0], b[:min(len(b), headKept)]...)
+	}
+}
+
+// takes reports whether an open trace goes on with a line.
+func (t *trace) takes(b []byte) bool {
+	t.lines++
+	if t.lines > traceLines {
+		return false
+	}
+	if len(b) == 0 && (!t.untyped || t.language == python) {
+		return true
+	}
+	switch t.language {
+	case python:
+		return t.pythonLine(b)
+	case golang:
+		return t.goLine(b)
+	case rust:
+		return t.rustLine(b)
+	case other:
+		return t.otherLine(b)
+	case noTrace:
+	}
+	return false
+}
+
+// begins reports whether a line is the first of a trace, and opens it.
+func (t *trace) begins(b []byte) bool {
+	before, held := t.before, t.held
+	t.before, t.held = unleveled, false
+	if held && scriptFrame(b) { // console.error("cannot load", error)
+		t.name, t.place, t.foreign, t.runtime = t.name[:0], t.place[:0], false, true
+		t.language, t.lines, t.cause, t.untyped, t.counted = other, 2, false, false, false
+		t.typed(t.head[typeWithin(t.head):])
+		if len(t.name) == 0 {
+			t.name = fold(t.name, t.head[:min(len(t.head), templateLength/2)])
+		}
+		t.frame(bytes.TrimLeft(b, " ")[len("at "):])
+		return true
+	}
+	t.untyped = false
+	if len(b) == 0 || !t.opens(b) {
+		t.language = noTrace
+		return false
+	}
+	t.counted = before >= levelWarning && !t.runtime
+	t.lines, t.cause, t.ended, t.chained = 1, false, false, false
+	t.head = append(t.head[:0], b[:min(len(b), headKept)]...)
+	return true
+}
+
+// opens recognizes the first line, and what it says of type and place.
+func (t *trace) opens(b []byte) bool {
+	t.name, t.place, t.foreign, t.runtime = t.name[:0], t.place[:0], false, true
+	switch {
+	case bytes.HasPrefix(b, []byte("panic: ")), bytes.HasPrefix(b, []byte("fatal error: ")):
+		t.language = golang
+		t.name = fold(t.name, b)
+	case bytes.Contains(b[:min(len(b), 60)], []byte("http: panic serving ")):
+		t.language = golang
+		if i := bytes.Index(b, []byte(": ")); i >= 0 {
+			if j := bytes.Index(b[i+2:], []byte(": ")); j >= 0 {
+				t.name = fold(append(t.name, "panic: "...), b[i+j+4:])
+			}
+		}
+	case bytes.HasPrefix(b, []byte("thread '")) && bytes.Contains(b, []byte("' panicked at ")),
+		bytes.HasPrefix(b, []byte("thread '")) && bytes.Contains(b, []byte(") panicked at ")):
+		t.language = rust
+		t.rustHead(b)
+	case bytes.HasPrefix(b, []byte("Exception in thread ")):
+		t.language = python
+		if rest := b[len("Exception in thread "):]; len(rest) > 0 && rest[0] == '"' {
+			t.language = other
+			if i := bytes.Index(rest, []byte(`" `)); i >= 0 {
+				t.typed(rest[i+2:])
+			}
+		}
+	case bytes.HasPrefix(b, []byte("Unhandled exception. ")), bytes.HasPrefix(b, []byte("Unhandled Exception: ")):
+		t.language = other
+		t.typed(b[len("Unhandled exception. "):])
+	case bytes.HasPrefix(b, []byte("Uncaught ")):
+		t.language = other
+		t.typed(b[len("Uncaught "):])
+	case bytes.Contains(b[:min(len(b), 60)], []byte("UnhandledPromiseRejectionWarning: ")):
+		t.language = other
+		t.typed(b[bytes.Index(b, []byte("Warning: "))+len("Warning: "):])
+	case rubyHead(b):
+		t.language = other
+		t.rubyLine(b)
+	case t.phpHead(b):
+		t.language = other
+	case nodeSource(b):
+		t.language = other
+		t.place = appendPlace(t.place, b)
+		t.foreign, t.untyped = bytes.HasPrefix(b, []byte("node:")), true
+	default:
+		t.runtime = false
+		switch {
+		case bytes.Contains(b[:min(len(b), 60)], []byte("Traceback (most recent call last)")):
+			t.language = python
+		case bytes.HasPrefix(b, []byte(`  File "`)): // of a file that is no Python
+			t.language, t.untyped = python, true
+			t.pythonFrame(b[len(`  File "`):])
+		case typeLength(b) > 0:
+			t.language = other
+			t.typed(b)
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// typed notes the type with which b begins.
+func (t *trace) typed(b []byte) {
+	if n := typeLength(b); n > 0 {
+		t.name = append(t.name[:0], b[:min(n, templateLength/2)]...)
+	}
+}
+
+// pythonLine reads a line of a traceback: frames are indented, the type is not.
+func (t *trace) pythonLine(b []byte) bool {
+	switch {
+	case b[0] == ' ' || b[0] == '\t':
+		frame := bytes.TrimLeft(b, " |+")
+		switch {
+		case t.ended:
+		case bytes.HasPrefix(frame, []byte(`File "`)):
+			t.pythonFrame(frame[len(`File "`):])
+		case bytes.HasPrefix(frame, []byte("ExceptionGroup: ")), bytes.HasPrefix(frame, []byte("BaseExceptionGroup: ")):
+			t.name = append(t.name[:0], frame[:bytes.IndexByte(frame, ':')]...)
+			t.ended = true
+		}
+		return true
+	case bytes.HasPrefix(b, []byte("During handling of the above exception")),
+		bytes.HasPrefix(b, []byte("The above exception was the direct cause")):
+		t.chained = true
+		return true
+	case bytes.HasPrefix(b, []byte("Traceback (most recent call last)")):
+		if t.ended && !t.chained {
+			return false
+		}
+		t.ended, t.chained = false, false
+		t.place = t.place[:0]
+		return true
+	case t.ended:
+		return false
+	}
+	i := 0
+	for i < len(b) && (isWord(b[i]) || b[i] == '.') {
+		i++
+	}
+	if i == 0 || i < len(b) && !bytes.HasPrefix(b[i:], []byte(": ")) && !bytes.Equal(b[i:], []byte(":")) ||
+		isCapitals(b[:i]) && wordLevel(b[:i]) != unleveled {
+		return false
+	}
+	t.name = append(t.name[:0], b[:min(i, templateLength/2)]...)
+	t.ended, t.untyped = true, false
+	return true
+}
+
+// pythonFrame notes the place of a frame: the last one that is in no library.
+func (t *trace) pythonFrame(b []byte) {
+	const line = `", line `
+	i := bytes.Index(b, []byte(line))
+	if i < 0 {
+		return
+	}
+	library := bytes.Contains(b[:i], []byte("/site-packages/")) || bytes.Contains(b[:i], []byte("/lib/python")) ||
+		b[0] == '<'
+	if library && len(t.place) > 0 && !t.foreign {
+		return
+	}
+	t.foreign = library
+	number := digitsAt(b[i+len(line):])
+	t.place = appendPlace(t.place[:0], append(append(bytes.Clone(b[:i]), ':'), number...))
+}
+
+// goLine reads a line of a panic: goroutines, calls, and indented places.
+func (t *trace) goLine(b []byte) bool {
+	switch {
+	case b[0] == '\t':
+		file := b[1:]
+		if bytes.HasPrefix(file, []byte("panic: ")) { // another one, while the first was handled
+			return true
+		}
+		i := bytes.Index(file, []byte(".go:"))
+		if i < 0 || len(t.place) > 0 && !t.foreign {
+			return true
+		}
+		library := bytes.Contains(file, []byte("/src/runtime/")) || bytes.Contains(file, []byte("/go/src/"))
+		if len(t.place) == 0 || !library {
+			t.foreign = library
+			end := i + len(".go:") + len(digitsAt(file[i+len(".go:"):]))
+			t.place = appendPlace(t.place[:0], file[:end])
+		}
+		return true
+	case bytes.HasPrefix(b, []byte("goroutine ")), bytes.HasPrefix(b, []byte("created by ")),
+		bytes.HasPrefix(b, []byte("[signal ")), bytes.HasPrefix(b, []byte("exit status ")),
+		bytes.HasPrefix(b, []byte("runtime stack:")), bytes.HasPrefix(b, []byte("...")),
+		bytes.HasPrefix(b, []byte("[recovered")):
+		return true
+	}
+	call := bytes.IndexByte(b, '(')
+	return call > 0 && b[len(b)-1] == ')' && bytes.IndexByte(b[:call], ' ') < 0 && bytes.IndexByte(b[:call], '.') > 0 ||
+		bytes.HasPrefix(b, []byte("panic("))
+}
+
+// rustHead reads thread 'main' panicked at src/main.rs:2:5: and what it was before Rust
+// 1.73: thread 'main' panicked at 'message', src/main.rs:2:5.
+func (t *trace) rustHead(b []byte) {
+	t.name = append(t.name, "panic"...)
+	place := b[bytes.Index(b, []byte(" panicked at "))+len(" panicked at "):]
+	if place = bytes.TrimSuffix(place, []byte{':'}); len(place) > 0 && place[0] == '\'' {
+		t.ended = true
+		place = place[bytes.LastIndexByte(place, ' ')+1:]
+	}
+	t.place = appendPlace(t.place, withoutColumn(place))
+}
+
+// rustLine reads a line of a panic: the message, the note, the backtrace.
+func (t *trace) rustLine(b []byte) bool {
+	switch {
+	case bytes.HasPrefix(b, []byte("note: ")), bytes.HasPrefix(b, []byte("stack backtrace:")),
+		bytes.HasPrefix(b, []byte("  ")), t.lines > 2 && (bytes.HasPrefix(b, []byte("  left: ")) ||
+			bytes.HasPrefix(b, []byte(" right: "))):
+		return true
+	}
+	return t.lines == 2 && t.head[len(t.head)-1] == ':' // the message
+}
+
+// otherLine reads a line of a trace whose frames are indented.
+func (t *trace) otherLine(b []byte) bool {
+	trimmed := bytes.TrimLeft(b, " \t")
+	indented := len(trimmed) < len(b)
+	switch {
+	case t.untyped:
+		return t.sourceLine(b, trimmed)
+	case len(trimmed) == 0:
+		return true
+	case indented && bytes.HasPrefix(trimmed, []byte("at ")):
+		t.frame(trimmed[len("at "):])
+		return true
+	case bytes.HasPrefix(trimmed, []byte("Caused by: ")):
+		t.typed(trimmed[len("Caused by: "):])
+		t.cause = true
+		return true
+	case bytes.HasPrefix(b, []byte(" ---> ")):
+		t.typed(b[len(" ---> "):])
+		t.cause = true
+		return true
+	case indented && bytes.HasPrefix(trimmed, []byte("from ")): // Ruby
+		return true
+	case b[0] == '#' && len(b) > 1 && isDigit(b[1]), bytes.HasPrefix(b, []byte("Stack trace:")): // PHP
+		return true
+	case b[0] == '\t', bytes.HasPrefix(b, []byte("  ")):
+		return true
+	case b[0] == '}', bytes.HasPrefix(b, []byte("Node.js v")), bytes.HasPrefix(b, []byte("Require stack:")),
+		bytes.HasPrefix(b, []byte("- /")):
+		return true
+	}
+	return false
+}
+
+// sourceLine reads what node writes before the type of an error: a line of the source, a
+// mark below it, and nothing. What is thrown may be no error, and has no type then.
+func (t *trace) sourceLine(b, trimmed []byte) bool {
+	const most = 8
+	switch {
+	case t.lines == 2:
+		return true
+	case t.lines == 3:
+		if len(bytes.Trim(trimmed, "^")) > 0 {
+			return false
+		}
+		t.name = append(t.name, "Uncaught"...)
+		return true
+	case typeLength(b) > 0:
+		t.typed(b)
+		t.untyped = false
+		return true
+	case bytes.HasPrefix(b, []byte("Node.js v")):
+		t.untyped = false
+		return true
+	}
+	return t.lines <= most
+}
+
+// frame notes the place of a frame: the first one that is in no library.
+func (t *trace) frame(b []byte) {
+	place := b
+	if i := bytes.Index(b, []byte(":line ")); i >= 0 { // .NET
+		if from := bytes.LastIndex(b[:i], []byte(" in ")); from >= 0 {
+			place = append(append(bytes.Clone(b[from+len(" in "):i]), ':'), digitsAt(b[i+len(":line "):])...)
+		}
+	} else if from := bytes.LastIndexByte(b, '('); from >= 0 && b[len(b)-1] == ')' {
+		place = withoutColumn(b[from+1 : len(b)-1])
+	} else {
+		place = withoutColumn(bytes.TrimPrefix(b, []byte("async ")))
+	}
+	if i := bytes.LastIndexByte(place, ':'); i <= 0 || len(digitsAt(place[i+1:])) == 0 {
+		return // in native code
+	}
+	library := bytes.HasPrefix(place, []byte("node:")) || bytes.Contains(place, []byte("/node_modules/"))
+	for _, of := range []string{"java.", "javax.", "jdk.", "sun.", "jakarta."} {
+		library = library || bytes.HasPrefix(b, []byte(of))
+	}
+	switch {
+	case len(t.place) == 0, t.cause && !library, t.foreign && !library:
+	case t.cause && len(t.place) > 0:
+		return
+	default:
+		return
+	}
+	t.foreign, t.cause = library, false
+	t.place = appendPlace(t.place[:0], place)
+}
+
+func (t *trace) rubyLine(b []byte) {
+	t.place = appendPlace(t.place, b[:bytes.Index(b, []byte(":in "))])
+	if i := bytes.LastIndexByte(b, '('); i >= 0 && b[len(b)-1] == ')' {
+		t.name = append(t.name, b[i+1:len(b)-1]...)
+	}
+}
+
+// phpHead reads PHP Fatal error:  Uncaught RuntimeException: message in /app/x.php:3.
+func (t *trace) phpHead(b []byte) bool {
+	if i := bytes.Index(b[:min(len(b), 120)], []byte("PHP message: ")); i >= 0 {
+		b = b[i+len("PHP message: "):]
+	} else if b[0] == '[' {
+		if i := bytes.Index(b[:min(len(b), 60)], []byte("] ")); i >= 0 {
+			b = b[i+2:]
+		}
+	}
+	b, php := bytes.CutPrefix(b, []byte("PHP "))
+	switch {
+	case bytes.HasPrefix(b, []byte("Fatal error: ")), bytes.HasPrefix(b, []byte("Recoverable fatal error: ")),
+		php && bytes.HasPrefix(b, []byte("Parse error: ")):
+	default:
+		return false
+	}
+	kind, rest, _ := bytes.Cut(b, []byte(": "))
+	rest = bytes.TrimLeft(rest, " ")
+	t.name = append(t.name, kind...)
+	if uncaught, ok := bytes.CutPrefix(rest, []byte("Uncaught ")); ok {
+		if i := bytes.IndexAny(uncaught, ": "); i > 0 {
+			t.name = append(t.name[:0], uncaught[:min(i, templateLength/2)]...)
+		}
+	}
+	if i := bytes.LastIndex(rest, []byte(" in ")); i >= 0 {
+		place := rest[i+len(" in "):]
+		if file, line, ok := bytes.Cut(place, []byte(" on line ")); ok {
+			place = append(append(bytes.Clone(file), ':'), digitsAt(line)...)
+		}
+		t.place = appendPlace(t.place, place)
+	}
+	return true
+}
+
+// template appends what an error of several lines counts as: its type and place, or its
+// first line where no place was read. It reports false where the trace counts as none.
+func (t *trace) template(into []byte) ([]byte, bool) {
+	switch {
+	case t.language == noTrace || t.counted || t.language == python && t.untyped:
+		return into, false
+	case len(t.place) > 0 && len(t.name) > 0:
+		from := len(into)
+		into = append(append(append(into, t.name...), " at "...), t.place...)
+		return append(into[:from], clean(into[from:])...), true
+	case len(t.place) > 0 && t.runtime && t.language == other:
+		return into, false // a file and a line alone, as node begins a trace with
+	case len(t.name) > 0 && t.language == python:
+		return append(into, clean(t.name)...), true
+	}
+	return fold(into, t.head), true
+}
