@@ -12,7 +12,7 @@ import (
 )
 
 func approveCommand() *cobra.Command {
-	var plan string
+	var plan, why string
 	cmd, c := answerCommand("approve", "Approve the plan of a run that awaits approval",
 		func(run console.Stopped) string {
 			return fmt.Sprintf("plan %s of run %d is approved; the run makes the plan again and acts if it is "+
@@ -27,7 +27,8 @@ time the run may wait for its window or its turn.`
 		"f697f1b4d6e8ce90   # approve this plan"
 	cmd.Flags().StringVar(&plan, "plan", "",
 		"the plan that you approve, as printed by upkeep show (default: the current plan)")
-	c.answer = func() console.Answer { return console.Answer{Plan: plan} }
+	cmd.Flags().StringVar(&why, "why", "", "reason, recorded in the journal")
+	c.answer = func() console.Answer { return console.Answer{Plan: plan, Why: why} }
 	return cmd
 }
 

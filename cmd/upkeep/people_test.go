@@ -374,10 +374,14 @@ func (s *service) asks(t *testing.T, lead *servertest.Hook) {
 		a.Annotations["summary"] == "" || a.Labels["policy"] != "save" || a.Labels["server"] != "cache" {
 		t.Errorf("%+v", m)
 	}
-	out, err := exec.CommandContext(t.Context(), "upkeep", "approve", "1", "--url", "http://"+s.address).
-		CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "upkeep", "approve", "1", "--why", "before the sale", "--url",
+		"http://"+s.address).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v %s", err, out)
+	}
+	said, err := exec.CommandContext(t.Context(), "upkeep", "show", "1", "--url", "http://"+s.address).CombinedOutput()
+	if err != nil || !strings.Contains(string(said), "before the sale") {
+		t.Errorf("the reason is not shown: %v\n%s", err, said)
 	}
 	servertest.Eventually(t, "the run is over and the lead is notified", func() bool {
 		all := lead.Alerts(t)

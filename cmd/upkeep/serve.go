@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -33,16 +34,15 @@ func serveCommand() *cobra.Command {
 
 func serve(ctx context.Context, file string) error {
 	process.Private()
-	c, weak, err := safe(file)
+	c, found, err := safe(file)
 	if err != nil {
 		return fail(exitUsage, err)
 	}
 	log := logger(c.Log)
-	for _, f := range weak {
-		log.Warn("weak configuration", "place", fmt.Sprintf("%s:%d", f.File, f.Line), "why", f.Text)
-	}
+	warn(log, found)
 	load := func() (*config.Config, error) {
-		c, _, err := safe(file)
+		c, found, err := safe(file)
+		warn(log, found)
 		return c, err
 	}
 	service, err := systemd.FromEnvironment(log)
@@ -79,8 +79,20 @@ func serve(ctx context.Context, file string) error {
 	return a.Run(ctx)
 }
 
-// safe reads a configuration that is not dangerous, and returns what is weak in it.
-func safe(file string) (c *config.Config, weak []configcheck.Finding, err error) {
+// warn logs what is weak in a configuration, and what cannot work as it is written.
+func warn(log *slog.Logger, found []configcheck.Finding) {
+	for _, f := range found {
+		what := "weak configuration"
+		if !f.Warning {
+			what = "a part of the configuration cannot work"
+		}
+		log.Warn(what, "place", fmt.Sprintf("%s:%d", f.File, f.Line), "why", f.Text)
+	}
+}
+
+// safe reads a configuration that is not dangerous, and returns what is weak in it and what cannot work. The latter is
+// an error to check alone: the rest works, and a start is no time to lose it.
+func safe(file string) (c *config.Config, found []configcheck.Finding, err error) {
 	c, source, err := config.Read(file, app.Known())
 	if err != nil {
 		return nil, nil, err
@@ -88,11 +100,20 @@ func safe(file string) (c *config.Config, weak []configcheck.Finding, err error)
 	if err := c.Private(); err != nil {
 		return nil, nil, err
 	}
-	weak = configcheck.Danger(c, source)
+	weak := configcheck.Danger(c, source)
 	if err := configcheck.Refused(weak); err != nil {
 		return nil, nil, err
 	}
-	return c, weak, nil
+	all, err := configcheck.Config(c, source)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, f := range all {
+		if !f.Warning || slices.Contains(weak, f) {
+			found = append(found, f)
+		}
+	}
+	return c, found, nil
 }
 
 func logger(c config.Log) *slog.Logger {
