@@ -115,8 +115,11 @@ cover: deps-test ## show what the tests reach
 
 .PHONY: up
 up: build ## start the whole stack in Docker, with Grafana on http://127.0.0.1:3000
-	tools/compose/secrets.sh
+	mkdir -p bin/tour
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/tour/tour ./internal/testbed/tour
+	cp tools/compose/Dockerfile bin/tour/
 	tools/release/image.sh bin/upkeep bin/image
+	DOCKER_DATA=$$(docker info --format '{{.DockerRootDir}}') && export DOCKER_DATA && tools/compose/secrets.sh && \
 	docker compose up --build --detach --wait
 
 .PHONY: down

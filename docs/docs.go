@@ -26,7 +26,7 @@ const (
 
 // Tasks returns the names of the pages about one task each, in the order in which one comes to need them.
 func Tasks() []string {
-	return []string{"installing", "first-week", "one-table", "least-rights", "stop-everything",
+	return []string{"tour", "installing", "first-week", "one-table", "least-rights", "stop-everything",
 		"from-postgres-exporter", "upgrading", "questions"}
 }
 

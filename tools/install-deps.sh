@@ -56,6 +56,7 @@ report=$(
 		need poppler-utils 'pdftotext, which reads what Chromium printed' has pdftotext
 		need npm 'npm, which has the servers of other major versions of PostgreSQL' has npm
 		need docker.io 'a Docker engine, whose containers are looked after' has_server dockerd docker
+		need docker-compose 'docker-compose, which runs the stack of the tour' has docker-compose
 		need prometheus-postgres-exporter 'the exporter that reading PostgreSQL is measured beside' has prometheus-postgres-exporter
 		need prometheus-redis-exporter 'the same for Redis' has prometheus-redis-exporter
 		need lintian 'lintian, which judges the Debian package' has lintian

@@ -49,6 +49,7 @@ soak flood "" "1,000,000 alerts" "$go" test -count 1 -v -timeout 12h -run 'TestA
 soak panels "" "every panel, value, range and scrape interval" "$go" test -count 1 -v -timeout 3h -run 'TestEveryPanelHasData$' ./internal/dev/gen/dashboards -panels.all
 soak views "" "every page, width and scheme" "$go" test -count 1 -v -timeout 1h -run 'TestViews$' ./internal/product/console -views.all
 soak release "" "amd64 and arm64, twice, without a cache" "$go" test -count 1 -v -timeout 2h ./internal/dev/release -archs.all
+soak tour "" "the whole stack, until its alerts are resolved" "$go" test -count 1 -v -timeout 1h -run 'TestTour$' ./internal/dev/release -tour.whole
 soak mutants "" all "$go" run ./internal/dev/gen/mutants
 
 echo

@@ -21,9 +21,15 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
+// deb is the package for this machine.
 func deb(t *testing.T) string {
 	t.Helper()
-	return filepath.Join(dist(t), "upkeep_"+debian+"-1_"+runtime.GOARCH+".deb")
+	return debOf(t, runtime.GOARCH)
+}
+
+func debOf(t *testing.T, arch string) string {
+	t.Helper()
+	return filepath.Join(dist(t), "upkeep_"+debian+"-1_"+arch+".deb")
 }
 
 // before makes the package of an earlier version of the one that is released.
@@ -263,10 +269,16 @@ func runs(t *testing.T, g *guest) {
 	}
 }
 
-// lintian finds no error and no warning in the package.
+// lintian finds no error and no warning in the package of each architecture, and the package says which one it is for.
 func TestLintian(t *testing.T) {
 	t.Parallel()
-	run(t, "lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0", deb(t))
+	for _, arch := range archs() {
+		file := debOf(t, arch)
+		run(t, "lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0", file)
+		if got := strings.TrimSpace(run(t, "dpkg-deb", "--field", file, "Architecture")); got != arch {
+			t.Errorf("%s is for the architecture %s", file, got)
+		}
+	}
 }
 
 // Versions of the package sort as releases follow one another.

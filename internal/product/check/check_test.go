@@ -572,6 +572,9 @@ func TestShippedConfigurationsAreGood(t *testing.T) {
 			if strings.Contains(f.Text, " belongs to user ") { // who checked it out
 				continue
 			}
+			if strings.Contains(file, "compose") && strings.Contains(f.Text, "/host does not exist") { // but in its container
+				continue
+			}
 			t.Error(f)
 		}
 	}

@@ -7,16 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// A Docker is a running private Docker engine. It has no network: containers are
-// made with --network none.
+// A Docker is a running private Docker engine. It has no network, and containers are
+// made with --network none; or one that the machine does not see.
 type Docker struct {
 	Host string // of its socket, unix:///…
 	Dir  string
@@ -27,6 +31,22 @@ type Docker struct {
 
 // StartDocker starts an engine that keeps everything in the folder. Only root can.
 func StartDocker(ctx context.Context, dir string) (*Docker, error) {
+	return startDocker(ctx, dir, nil, "--iptables=false", "--ip6tables=false", "--bridge=none")
+}
+
+// StartDockerInNetwork starts one with a network of its own, in which containers have their bridges and
+// published ports: the machine has none of them, and nothing in it leads out. Dial reaches it.
+func StartDockerInNetwork(ctx context.Context, dir string) (*Docker, error) {
+	apart, err := binary("unshare", "util-linux")
+	if err != nil {
+		return nil, err
+	}
+	// The engine takes the place of the shell, and is ended as ever.
+	return startDocker(ctx, dir, []string{apart, "--net", "sh", "-euc", `ip link set lo up; exec "$@"`, "sh"})
+}
+
+// startDocker starts an engine by a command before it, with arguments of its own.
+func startDocker(ctx context.Context, dir string, by []string, args ...string) (*Docker, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("docker: only root can start an engine; " +
 			"run as root, or in a container that is privileged")
@@ -53,10 +73,10 @@ func StartDocker(ctx context.Context, dir string) (*Docker, error) {
 		return nil, err
 	}
 	defer func() { _ = logTo.Close() }() // the child has its own
-	d.child, err = startAsRoot(engine, dir, logTo, "--data-root", filepath.Join(dir, "data"),
+	all := slices.Concat(by, []string{engine, "--data-root", filepath.Join(dir, "data"),
 		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "docker.pid"),
-		"--host", d.Host, "--iptables=false", "--ip6tables=false", "--bridge=none",
-		"--storage-driver=vfs", "--config-file", own)
+		"--host", d.Host, "--storage-driver=vfs", "--config-file", own}, args)
+	d.child, err = startAsRoot(all[0], dir, logTo, all[1:]...)
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
@@ -76,6 +96,32 @@ func (d *Docker) Run(ctx context.Context, stdin []byte, args ...string) (string,
 		return "", fmt.Errorf("docker %s: %w\n%s", args[0], err, out)
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// Dial connects to an address of the engine's network. The host is an IP address.
+func (d *Docker) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	type dialed struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan dialed, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread is in another network, and ends with the goroutine
+		space, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", d.child.cmd.Process.Pid))
+		if err != nil {
+			done <- dialed{nil, err}
+			return
+		}
+		defer func() { _ = space.Close() }() // only read
+		if err := unix.Setns(int(space.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- dialed{nil, err}
+			return
+		}
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		done <- dialed{c, err}
+	}()
+	is := <-done
+	return is.conn, is.err
 }
 
 // Stop ends every container and the engine. A second time it does nothing.

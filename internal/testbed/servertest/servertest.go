@@ -213,11 +213,22 @@ func startRedis(t testing.TB, server string, args []string) *sandbox.Redis {
 // Docker starts an engine for the test.
 func Docker(t testing.TB) *sandbox.Docker {
 	t.Helper()
+	return startDocker(t, sandbox.StartDocker)
+}
+
+// DockerInNetwork starts one whose containers have a network, which the machine does not see.
+func DockerInNetwork(t testing.TB) *sandbox.Docker {
+	t.Helper()
+	return startDocker(t, sandbox.StartDockerInNetwork)
+}
+
+func startDocker(t testing.TB, start func(context.Context, string) (*sandbox.Docker, error)) *sandbox.Docker {
+	t.Helper()
 	dir, err := Dir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := sandbox.StartDocker(t.Context(), filepath.Join(dir, "docker"))
+	d, err := start(t.Context(), filepath.Join(dir, "docker"))
 	if err != nil {
 		t.Fatalf("a Docker engine is needed: %v", err)
 	}
