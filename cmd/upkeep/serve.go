@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -90,30 +89,16 @@ func warn(log *slog.Logger, found []configcheck.Finding) {
 	}
 }
 
-// safe reads a configuration that is not dangerous, and returns what is weak in it and what cannot work. The latter is
-// an error to check alone: the rest works, and a start is no time to lose it.
+// safe reads a configuration that is not dangerous, and returns what is weak in it and what cannot work.
 func safe(file string) (c *config.Config, found []configcheck.Finding, err error) {
 	c, source, err := config.Read(file, app.Known())
-	if err != nil {
-		return nil, nil, err
+	if err == nil {
+		err = c.Private()
 	}
-	if err := c.Private(); err != nil {
-		return nil, nil, err
+	if err == nil {
+		found, err = configcheck.Start(c, source)
 	}
-	weak := configcheck.Danger(c, source)
-	if err := configcheck.Refused(weak); err != nil {
-		return nil, nil, err
-	}
-	all, err := configcheck.Config(c, source)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, f := range all {
-		if !f.Warning || slices.Contains(weak, f) {
-			found = append(found, f)
-		}
-	}
-	return c, found, nil
+	return c, found, err
 }
 
 func logger(c config.Log) *slog.Logger {

@@ -390,16 +390,19 @@ func local(host string) bool {
 	return host == "" || host == "localhost" || strings.HasPrefix(host, "/") || ip != nil && ip.IsLoopback()
 }
 
-// Refused returns the errors among findings as one, or nil.
-func Refused(found []Finding) error {
+// Start refuses a configuration with which serve must not start, as dangerous. Else it returns what is weak in it, as
+// warnings, and what of it cannot work, as errors: the rest works, and a start is no time to lose it.
+func Start(c *config.Config, source *config.Source) ([]Finding, error) {
+	danger := Danger(c, source)
 	var lines []string
-	for _, f := range found {
+	for _, f := range danger {
 		if !f.Warning {
 			lines = append(lines, f.String())
 		}
 	}
-	if len(lines) == 0 {
-		return nil
+	if len(lines) > 0 {
+		return nil, fmt.Errorf("the configuration is dangerous:\n%s", strings.Join(lines, "\n"))
 	}
-	return fmt.Errorf("the configuration is dangerous:\n%s", strings.Join(lines, "\n"))
+	all, err := Config(c, source)
+	return slices.DeleteFunc(all, func(f Finding) bool { return f.Warning && !slices.Contains(danger, f) }), err
 }
