@@ -23,8 +23,9 @@ type Backup struct {
 // Packages are the packages that a service is made of, as a report knows them.
 type Packages struct {
 	Name string // the server label
-	Kind string // pip, npm or trivy
+	Kind string // pip, npm, trivy, grype or osv
 	Path string // of the report, or of the folder that is audited
 
 	Registry string // that npm asks; "" for the public one
 }
+	Database string // Trivy's metadata.json, which says how old its database is; "" for none

@@ -191,11 +191,15 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 				b.Kind)
 		}
 	}
-	for _, p := range t.Packages {
+	for i, p := range t.Packages {
 		packages = append(packages, p.Name)
 	}
 	of := at(n, "targets")
 	d.twice(of, "postgres", "postgres", postgres)
+		if p.Database != "" && p.Kind != "trivy" {
+			d.fault(at(n, "targets", "packages", i, "database"), "database is for trivy, and packages %s is %s", p.Name,
+				p.Kind)
+		}
 	d.twice(of, "redis", "redis", redis)
 	d.twice(of, "host", "host", host)
 	d.twice(of, "docker", "docker", docker)

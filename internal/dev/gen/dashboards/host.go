@@ -98,7 +98,8 @@ func hostFiles(b *board) {
 	b.table(8, "Age of package lists", "Updates that came later are not known.",
 		[]column{{"age", "s", "time() - " + machines.of("upkeep_host_package_lists_timestamp_seconds")}}, "server").
 		alert("HostPackageListsOld")
-	b.table(8, "Vulnerable packages of services", "Known vulnerabilities, by their level.",
+	b.table(8, "Vulnerable packages of services",
+		"Known vulnerabilities, by their level; skipped packages are not in it.",
 		[]column{{"vulnerabilities", "short", itself.of("upkeep_packages_vulnerabilities")}}, "server", "level").
 		runbook("PackagesVulnerable")
 	b.table(8, "File systems without an answer", "upkeep may not read them, does not see them, or they hang or fail.",
