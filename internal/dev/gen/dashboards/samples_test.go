@@ -136,6 +136,10 @@ func labelValues(metric, label string, chosen map[string]string) []string {
 			return []string{"running"}
 		}
 		return []string{"active", "idle"}
+	case "phase":
+		if is(metric, "upkeep_probe_") {
+			return []string{"connect"}
+		}
 	case "to":
 		var all []string
 		for _, s := range remediate.States() {
