@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -43,9 +44,9 @@ func Updates(t *target.Host) collectors.Collector {
 Runs apt-get dist-upgrade --simulate, which changes nothing and needs no lock; the
 lists must be fetched by the machine itself (apt-daily.timer). With another root it
 reads that machine's packages with our apt-get. A machine without apt has nothing to
-read. An update is for security if it comes from a security archive. Held and phased
-updates are found by a second simulation that ignores both. Rights: none. Cost: about two
-seconds of one core, once an hour.`,
+read. An update is for security if it comes from a security archive. Where
+apt leaves some out, two more simulations show which are held and which are phased. Rights:
+none. Cost: about a second of one core for each simulation, once an hour.`,
 		Metrics: []*collectors.Metric{c.pending, c.kept, c.lists, c.reboot},
 		Every:   time.Hour,
 		Timeout: 2 * time.Minute,
@@ -113,15 +114,15 @@ const (
 
 // look returns the updates by the names of their packages.
 func (c updates) look(ctx context.Context, apt string) (map[string]update, error) {
-	now, err := simulate(ctx, apt, c.target.Root)
+	now, complete, err := simulate(ctx, apt, c.target.Root)
+	if err != nil || complete {
+		return now, err
+	}
+	all, _, err := simulate(ctx, apt, c.target.Root, withHeld, withPhased)
 	if err != nil {
 		return nil, err
 	}
-	all, err := simulate(ctx, apt, c.target.Root, withHeld, withPhased)
-	if err != nil || len(all) == len(now) {
-		return now, err
-	}
-	held, err := simulate(ctx, apt, c.target.Root, withHeld)
+	held, _, err := simulate(ctx, apt, c.target.Root, withHeld)
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +139,10 @@ func (c updates) look(ctx context.Context, apt string) (map[string]update, error
 	return now, nil
 }
 
-// simulate returns what an upgrade would install in the place of an older version.
-func simulate(ctx context.Context, apt, root string, options ...string) (map[string]update, error) {
+// simulate returns what an upgrade would install in the place of an older version, and whether that is all: whether
+// apt says that it leaves out none.
+func simulate(ctx context.Context, apt, root string, options ...string) (found map[string]update, complete bool,
+	err error) {
 	args := []string{"--simulate", "--quiet", "--option", "Debug::NoLocking=true", "dist-upgrade"}
 	for _, o := range options {
 		args = append([]string{"--option", o}, args...)
@@ -151,17 +154,19 @@ func simulate(ctx context.Context, apt, root string, options ...string) (map[str
 	r, err := child.Run(ctx, child.Program{Path: apt, Args: args, Env: []string{"LC_ALL=C"}})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, false, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("apt-get --simulate: %w: %s", err, strings.TrimSpace(string(r.Said)))
+		return nil, false, fmt.Errorf("apt-get --simulate: %w: %s", err, strings.TrimSpace(string(r.Said)))
 	}
-	found := make(map[string]update)
+	none := regexp.MustCompile(`(?:and 0 not upgraded\.|Not Upgrading: 0)\s*$`) // before apt 3, and since
+	found = make(map[string]update)
 	for line := range strings.Lines(string(r.Out)) {
 		if name, u, ok := planned(line); ok {
 			found[name] = u
 		}
+		complete = complete || none.MatchString(line)
 	}
-	return found, nil
+	return found, complete, nil
 }
 
 // planned reads a line of a simulation, in which the archives are between the version and the architecture. What

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -83,7 +84,7 @@ func TestWhatAptSays(t *testing.T) {
 		if err := os.WriteFile(apt, []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		found, err := simulate(t.Context(), apt, "/")
+		found, _, err := simulate(t.Context(), apt, "/")
 		security, other := 0, 0
 		for _, u := range found {
 			if u.security {
@@ -101,8 +102,43 @@ func TestWhatAptSays(t *testing.T) {
 	if err := os.WriteFile(apt, []byte("#!/bin/sh\necho 'E: broken packages' >&2\nexit 100\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := simulate(t.Context(), apt, "/"); err == nil ||
+	if _, _, err := simulate(t.Context(), apt, "/"); err == nil ||
 		!strings.HasSuffix(fmt.Sprint(err), ": E: broken packages") {
 		t.Errorf("a fault of apt: %v", err)
+	}
+}
+
+// What an upgrade leaves out is asked for where apt says that it leaves out something, and only there.
+func TestWhatAptLeavesOut(t *testing.T) {
+	folder := t.TempDir()
+	apt, asked := filepath.Join(folder, "apt-get"), filepath.Join(folder, "asked")
+	for _, test := range []struct {
+		summary string
+		want    map[string]update
+		times   int
+	}{
+		{"1 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.", map[string]update{"a": {}}, 1},
+		{"  Upgrading: 1, Installing: 0, Removing: 0, Not Upgrading: 0", map[string]update{"a": {}}, 1},
+		{"1 upgraded, 0 newly installed, 0 to remove and 10 not upgraded.",
+			map[string]update{"a": {}, "b": {security: true, reason: "held"}, "c": {reason: "phased"}}, 3},
+		{"", map[string]update{"a": {}, "b": {security: true, reason: "held"}, "c": {reason: "phased"}}, 3},
+	} {
+		script := "#!/bin/sh\necho . >> " + asked + "\necho 'Inst a [1] (2 D:12/stable [all])'\ncase \"$*\" in *Ignore-Hold=true*)\n" +
+			"echo 'Inst b [1] (2 D:12/stable-security [all])';; esac\ncase \"$*\" in *Always-Include-Phased-Updates=true*)\n" +
+			"echo 'Inst c [1] (2 D:12/stable [all])';; esac\necho '" + test.summary + "'\n"
+		if err := os.WriteFile(apt, []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		_ = os.Remove(asked) // of the row before
+		got, err := updates{target: &target.Host{Name: "s", Root: "/"}}.look(t.Context(), apt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(update{})); diff != "" {
+			t.Errorf("%q:\n%s", test.summary, diff)
+		}
+		if text, err := os.ReadFile(asked); err != nil || strings.Count(string(text), ".") != test.times {
+			t.Errorf("%q: asked %d times, want %d (%v)", test.summary, strings.Count(string(text), "."), test.times, err)
+		}
 	}
 }
