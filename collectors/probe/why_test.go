@@ -56,7 +56,7 @@ func serve(t *testing.T) (s services) {
 	})
 	say("/stops", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "half")
-		w.(http.Flusher).Flush()
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
 		<-r.Context().Done()
 	})
 	s.plain = httptest.NewServer(mux)
@@ -90,8 +90,8 @@ func serve(t *testing.T) (s services) {
 		_, _ = io.Copy(io.Discard, c) // until it is closed
 	})
 	s.shut = listen(t, func(c net.Conn) {
-		_ = c.(*net.TCPConn).CloseWrite()
-		_, _ = io.Copy(io.Discard, c) // what is not read is reset
+		_ = c.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // it listens on TCP
+		_, _ = io.Copy(io.Discard, c)     // what is not read is reset
 	})
 	return s
 }
