@@ -20,6 +20,19 @@ var files embed.FS
 // Files returns the shipped rule files.
 func Files() fs.FS { return files }
 
+//go:embed oldnames/*.rules.yaml
+var oldNames embed.FS
+
+// OldNames returns the recording rules that give metrics the names of other exporters. They are for
+// those who load them: nothing of upkeep reads these names.
+func OldNames() fs.FS {
+	in, err := fs.Sub(oldNames, "oldnames")
+	if err != nil {
+		panic(err) // the folder is in the program
+	}
+	return in
+}
+
 // A Rule is one alerting rule.
 type Rule struct {
 	File        string            `yaml:"-"`

@@ -44,6 +44,12 @@ func TestRulesByPromtool(t *testing.T) {
 	}
 }
 
+// The metrics under old names are what dashboards of other exporters ask for.
+func TestOldNamesByPromtool(t *testing.T) {
+	promtool(t, "check", "rules", "oldnames/old-names.rules.yaml")
+	promtool(t, "test", "rules", "oldnames/old-names_test.yaml")
+}
+
 // Where a file has several groups, promtool takes them in any order unless the test names one, and a
 // rule then reads values of this evaluation or of the one before.
 func TestGroupsAreInOrder(t *testing.T) {

@@ -20,7 +20,8 @@ func exportCommand() *cobra.Command {
 		Use:   "export DIR",
 		Short: "Write the rule files and dashboards into a folder, for your own Prometheus and Grafana",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for name, files := range map[string]fs.FS{"alerts": alerts.Files(), "dashboards": dashboards.Files()} {
+			for name, files := range map[string]fs.FS{"alerts": alerts.Files(), "dashboards": dashboards.Files(),
+				"old-names": alerts.OldNames()} {
 				dir := filepath.Join(args[0], name)
 				rewrite := func(text []byte) []byte { return text }
 				if name == "alerts" && external != "" {

@@ -21,7 +21,8 @@ func DiskUsage(t *target.Docker) collectors.Collector {
 		size: gauge("disk_used_bytes",
 			"Bytes on disk of images, of what containers have written, of volumes, and of the build cache.", "type"),
 		reclaimable: gauge("disk_reclaimable_bytes",
-			"Reclaimable bytes: not used by any container. For volumes this is data that may still be needed.", "type"),
+			"Bytes that docker image prune --all, container prune, volume prune --all and builder prune --all would "+
+				"free. For volumes this is data that may still be needed.", "type"),
 		objects: gauge("disk_objects", "Number of images, containers, volumes, and entries of the build cache.",
 			"type").WithoutPanel(collectors.AdHoc),
 	}
@@ -35,7 +36,9 @@ is noted which images there are and when a container last used each, for
 docker/prune. Rights: GET on the engine's socket. Cost: high: the engine goes
 over every file of every container and volume, which takes minutes on some machines;
 so it is asked twice an hour, for five minutes at most, and never twice at a time.
-The size of an image is counted where images share layers once.`,
+Layers that images share count once. Of images that share some it asks for the
+list of layers, to know what those in use keep; where the engine or a proxy does not
+tell, reclaimable is less than a prune would free, never more.`,
 		Metrics: []*collectors.Metric{c.size, c.reclaimable, c.objects},
 		Every:   30 * time.Minute,
 		Timeout: 5 * time.Minute,
@@ -74,7 +77,11 @@ func ReadDiskUsage(ctx context.Context, t *target.Docker, kinds ...string) (map[
 	if err != nil {
 		return nil, err
 	}
-	return usage(u), nil
+	images, err := stacks(ctx, t, u.Images)
+	if err != nil {
+		return nil, err
+	}
+	return usage(u, images), nil
 }
 
 func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
@@ -95,24 +102,12 @@ func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
 	return err
 }
 
-func usage(u types.DiskUsage) map[string]Usage {
+func usage(u types.DiskUsage, images []stack) map[string]Usage {
 	all := make(map[string]Usage)
 	set := func(kind string, n int, size, reclaimable int64) {
 		all[kind] = Usage{float64(n), float64(size), float64(reclaimable)}
 	}
-	var inUse, shared int64
-	for _, i := range u.Images {
-		if i.Containers > 0 {
-			inUse += i.Size - max(i.SharedSize, 0)
-		}
-	}
-	// What images in use share among themselves is counted as shared by all.
-	for _, i := range u.Images {
-		if i.Containers > 0 {
-			shared = max(shared, i.SharedSize)
-		}
-	}
-	set(KindImages, len(u.Images), u.LayersSize, max(u.LayersSize-inUse-shared, 0))
+	set(KindImages, len(u.Images), u.LayersSize, reclaimable(images, u.LayersSize))
 	var size, free int64
 	for _, k := range u.Containers {
 		size += k.SizeRw

@@ -307,6 +307,22 @@ upkeep_host_cpu_seconds_total{server="s",mode="iowait"} 0.5
 upkeep_host_cpu_seconds_total{server="s",mode="irq"} 0.06
 upkeep_host_cpu_seconds_total{server="s",mode="softirq"} 0.07
 upkeep_host_cpu_seconds_total{server="s",mode="steal"} 0.08
+upkeep_host_processor_seconds_total{server="s",processor="0",mode="user"} 5
+upkeep_host_processor_seconds_total{server="s",processor="0",mode="nice"} 1
+upkeep_host_processor_seconds_total{server="s",processor="0",mode="system"} 1.5
+upkeep_host_processor_seconds_total{server="s",processor="0",mode="idle"} 20
+upkeep_host_processor_seconds_total{server="s",processor="0",mode="iowait"} 0.25
+upkeep_host_processor_seconds_total{server="s",processor="0",mode="irq"} 0.03
+upkeep_host_processor_seconds_total{server="s",processor="0",mode="softirq"} 0.04
+upkeep_host_processor_seconds_total{server="s",processor="0",mode="steal"} 0.04
+upkeep_host_processor_seconds_total{server="s",processor="1",mode="user"} 5
+upkeep_host_processor_seconds_total{server="s",processor="1",mode="nice"} 1
+upkeep_host_processor_seconds_total{server="s",processor="1",mode="system"} 1.5
+upkeep_host_processor_seconds_total{server="s",processor="1",mode="idle"} 20
+upkeep_host_processor_seconds_total{server="s",processor="1",mode="iowait"} 0.25
+upkeep_host_processor_seconds_total{server="s",processor="1",mode="irq"} 0.03
+upkeep_host_processor_seconds_total{server="s",processor="1",mode="softirq"} 0.03
+upkeep_host_processor_seconds_total{server="s",processor="1",mode="steal"} 0.04
 upkeep_host_cpus{server="s"} 2
 upkeep_host_load_average{server="s",over="1m"} 0.5
 upkeep_host_load_average{server="s",over="5m"} 1.25
@@ -316,6 +332,7 @@ upkeep_host_processes{server="s",state="blocked"} 1
 upkeep_host_boot_timestamp_seconds{server="s"} 1700000000
 `},
 		{host.Memory(h), `upkeep_host_memory_size_bytes{server="s"} 1024000
+upkeep_host_memory_part_bytes{server="s",part="free"} 102400
 upkeep_host_swap_size_bytes{server="s"} 409600
 upkeep_host_swap_used_bytes{server="s"} 102400
 upkeep_host_swap_read_bytes_total{server="s"} ` + page + `

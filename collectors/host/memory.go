@@ -21,6 +21,9 @@ func Memory(t *target.Host) collectors.Collector {
 		size:   gauge("memory_size_bytes", "Memory of the machine."),
 		available: gauge("memory_available_bytes", "Memory that programs can get without swapping, as the kernel "+
 			"estimates it; caches that can be dropped are included."),
+		part: gauge("memory_part_bytes", "Memory by what it is for: free, buffers, cached (files, shared memory "+
+			"included), slab_reclaimable, dirty or writeback (to be written to disk).",
+			"part").WithoutPanel(collectors.AdHoc),
 		ratio:    gauge("memory_used_ratio", "Share of the memory that is not available."),
 		swap:     gauge("swap_size_bytes", "Swap space of the machine; 0 without any."),
 		swapUsed: gauge("swap_used_bytes", "Swap space that is used."),
@@ -39,7 +42,8 @@ not in it, and a process that is killed at such a limit is counted. A machine wh
 estimates no available memory (before Linux 3.14) reports no used share. Rights: none; in a container the
 host's root mounted read-only and named as the target's root. Cost: two small files, under a
 millisecond.`,
-		Metrics: []*collectors.Metric{c.size, c.available, c.ratio, c.swap, c.swapUsed, c.in, c.out, c.killed},
+		Metrics: []*collectors.Metric{c.size, c.available, c.part, c.ratio, c.swap, c.swapUsed, c.in, c.out,
+			c.killed},
 		Every:   every,
 		Timeout: timeout,
 		Collect: c.collect,
@@ -47,8 +51,8 @@ millisecond.`,
 }
 
 type memory struct {
-	target                                                  *target.Host
-	size, available, ratio, swap, swapUsed, in, out, killed *collectors.Metric
+	target                                                        *target.Host
+	size, available, part, ratio, swap, swapUsed, in, out, killed *collectors.Metric
 }
 
 func (c memory) collect(ctx context.Context, w *collectors.Writer) error {
@@ -71,6 +75,15 @@ func (c memory) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	set(c.size, m.MemTotalBytes)
 	set(c.available, m.MemAvailableBytes)
+	for _, part := range []struct {
+		name  string
+		bytes *uint64
+	}{{"free", m.MemFreeBytes}, {"buffers", m.BuffersBytes}, {"cached", m.CachedBytes},
+		{"slab_reclaimable", m.SReclaimableBytes}, {"dirty", m.DirtyBytes}, {"writeback", m.WritebackBytes}} {
+		if part.bytes != nil {
+			w.Set(c.part, float64(*part.bytes), c.target.Name, part.name)
+		}
+	}
 	if m.MemTotalBytes != nil && m.MemAvailableBytes != nil && *m.MemTotalBytes > 0 {
 		w.Set(c.ratio, 1-float64(*m.MemAvailableBytes)/float64(*m.MemTotalBytes), c.target.Name)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,8 +25,12 @@ func Updates(t *target.Host) collectors.Collector {
 	c := updates{
 		target: t,
 		pending: gauge("updates_pending",
-			"Number of installed packages of which the package lists know a newer version: security, where it comes "+
+			"Number of installed packages that an upgrade would renew now: security, where the newer version comes "+
 				"from a security archive, or other.", "kind"),
+		kept: gauge("updates_held_back",
+			"Number of installed packages of which the package lists know a newer version that an upgrade leaves out, "+
+				"by kind and reason: held (by apt-mark hold, or since it needs one that is), or phased (its archive "+
+				"rolls it out to a part of the machines first).", "kind", "reason"),
 		lists: gauge("package_lists_timestamp_seconds",
 			"When the package lists were last fetched; updates that came later are not known. Absent when never."),
 		reboot: gauge("reboot_required",
@@ -34,13 +39,15 @@ func Updates(t *target.Host) collectors.Collector {
 	return collectors.Collector{
 		Name:   "host/updates",
 		Target: t.Name,
-		Doc: `Updates reports how many updates of the machine's Debian or Ubuntu packages wait, how many of them are for security, and whether a restart is due.
+		Doc: `Updates reports how many updates of the machine's Debian or Ubuntu packages wait, how many of them are for security, how many are held back, and whether a restart is due.
 
-Runs apt-get upgrade --simulate, which changes nothing and needs no lock; the
+Runs apt-get dist-upgrade --simulate, which changes nothing and needs no lock; the
 lists must be fetched by the machine itself (apt-daily.timer). With another root it
 reads that machine's packages with our apt-get. A machine without apt has nothing to
-read. Rights: none. Cost: about a second of one core, once an hour.`,
-		Metrics: []*collectors.Metric{c.pending, c.lists, c.reboot},
+read. An update is for security if it comes from a security archive. Where
+apt leaves some out, two more simulations show which are held and which are phased. Rights:
+none. Cost: about a second of one core for each simulation, once an hour.`,
+		Metrics: []*collectors.Metric{c.pending, c.kept, c.lists, c.reboot},
 		Every:   time.Hour,
 		Timeout: 2 * time.Minute,
 		Collect: c.collect,
@@ -48,8 +55,8 @@ read. Rights: none. Cost: about a second of one core, once an hour.`,
 }
 
 type updates struct {
-	target                 *target.Host
-	pending, lists, reboot *collectors.Metric
+	target                       *target.Host
+	pending, kept, lists, reboot *collectors.Metric
 }
 
 func (c updates) collect(ctx context.Context, w *collectors.Writer) error {
@@ -65,12 +72,21 @@ func (c updates) collect(ctx context.Context, w *collectors.Writer) error {
 		return errors.New("apt-get is not installed here; in a container without it disable host/updates in " +
 			"collectors.settings")
 	}
-	security, other, err := simulate(ctx, apt, c.target.Root)
+	found, err := c.look(ctx, apt)
 	if err != nil {
 		return err
 	}
-	w.Set(c.pending, float64(security), c.target.Name, "security")
-	w.Set(c.pending, float64(other), c.target.Name, "other")
+	for _, kind := range []string{"security", "other"} {
+		n := make(map[string]int)
+		for _, u := range found {
+			if u.security == (kind == "security") {
+				n[u.reason]++
+			}
+		}
+		w.Set(c.pending, float64(n[""]), c.target.Name, kind)
+		w.Set(c.kept, float64(n["held"]), c.target.Name, kind, "held")
+		w.Set(c.kept, float64(n["phased"]), c.target.Name, kind, "phased")
+	}
 	if at, known := fetched(in("var/lib/apt/lists")); known {
 		w.Set(c.lists, float64(at.Unix()), c.target.Name)
 	}
@@ -84,9 +100,53 @@ func (c updates) collect(ctx context.Context, w *collectors.Writer) error {
 	return nil
 }
 
-// simulate counts what an upgrade would install.
-func simulate(ctx context.Context, apt, root string) (security, other int, err error) {
+// An update is a newer version of a package.
+type update struct {
+	security bool
+	reason   string // why an upgrade leaves it out; "" where it would install it
+}
+
+// Options of apt-get with which it takes updates that it would leave out.
+const (
+	withHeld   = "APT::Ignore-Hold=true"
+	withPhased = "APT::Get::Always-Include-Phased-Updates=true" // apt 2.1.16 and later; others take them anyway
+)
+
+// look returns the updates by the names of their packages.
+func (c updates) look(ctx context.Context, apt string) (map[string]update, error) {
+	now, complete, err := simulate(ctx, apt, c.target.Root)
+	if err != nil || complete {
+		return now, err
+	}
+	all, _, err := simulate(ctx, apt, c.target.Root, withHeld, withPhased)
+	if err != nil {
+		return nil, err
+	}
+	held, _, err := simulate(ctx, apt, c.target.Root, withHeld)
+	if err != nil {
+		return nil, err
+	}
+	for name, u := range all {
+		if _, installed := now[name]; installed {
+			continue
+		}
+		u.reason = "phased"
+		if _, without := held[name]; without {
+			u.reason = "held"
+		}
+		now[name] = u
+	}
+	return now, nil
+}
+
+// simulate returns what an upgrade would install in the place of an older version, and whether that is all: whether
+// apt says that it leaves out none.
+func simulate(ctx context.Context, apt, root string, options ...string) (found map[string]update, complete bool,
+	err error) {
 	args := []string{"--simulate", "--quiet", "--option", "Debug::NoLocking=true", "dist-upgrade"}
+	for _, o := range options {
+		args = append([]string{"--option", o}, args...)
+	}
 	if root != "/" {
 		args = append([]string{"--option", "Dir=" + root, "--option",
 			"Dir::State::status=" + filepath.Join(root, "var/lib/dpkg/status")}, args...)
@@ -94,27 +154,42 @@ func simulate(ctx context.Context, apt, root string) (security, other int, err e
 	r, err := child.Run(ctx, child.Program{Path: apt, Args: args, Env: []string{"LC_ALL=C"}})
 	if err != nil {
 		if ctx.Err() != nil {
-			return 0, 0, context.Cause(ctx)
+			return nil, false, context.Cause(ctx)
 		}
-		return 0, 0, fmt.Errorf("apt-get --simulate: %w: %s", err, strings.TrimSpace(string(r.Said)))
+		return nil, false, fmt.Errorf("apt-get --simulate: %w: %s", err, strings.TrimSpace(string(r.Said)))
 	}
+	none := regexp.MustCompile(`(?:and 0 not upgraded\.|Not Upgrading: 0)\s*$`) // before apt 3, and since
+	found = make(map[string]update)
 	for line := range strings.Lines(string(r.Out)) {
-		// Inst openssl [3.0.11-1] (3.0.14-1 Debian-Security:12/stable-security [amd64])
-		rest, ok := strings.CutPrefix(line, "Inst ")
-		if !ok || !strings.Contains(rest, "[") {
-			continue
+		if name, u, ok := planned(line); ok {
+			found[name] = u
 		}
-		from, origin, _ := strings.Cut(rest, "(")
-		if !strings.Contains(from, "[") {
-			continue // it would be installed anew
-		}
-		if strings.Contains(strings.ToLower(origin), "security") {
-			security++
-		} else {
-			other++
-		}
+		complete = complete || none.MatchString(line)
 	}
-	return security, other, nil
+	return found, complete, nil
+}
+
+// planned reads a line of a simulation, in which the archives are between the version and the architecture. What
+// follows the bracket names other packages.
+//
+//	Inst openssl [3.0.11-1] (3.0.14-1 Debian-Security:12/stable-security [amd64]) [libssl3:amd64 ]
+func planned(line string) (name string, u update, ok bool) {
+	rest, ok := strings.CutPrefix(line, "Inst ")
+	if !ok {
+		return "", u, false
+	}
+	before, rest, _ := strings.Cut(rest, "(")
+	name, _, _ = strings.Cut(before, " ")
+	inside, _, closed := strings.Cut(rest, ")")
+	if !closed || !strings.Contains(before, "[") {
+		return "", u, false // without a version it would be installed anew
+	}
+	_, from, _ := strings.Cut(inside, " ")
+	if at := strings.LastIndex(from, " ["); at >= 0 {
+		from = from[:at]
+	}
+	u.security = strings.Contains(strings.ToLower(from), "security")
+	return name, u, true
 }
 
 // fetched returns when the newest of the package lists was fetched.

@@ -13,8 +13,8 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// A machine with three packages, of which one is old, one is old and insecure,
-// and one is new; its lists are fetched by apt itself from two archives.
+// A machine with packages of every kind: old, old and insecure, new, on hold, in need of one on hold, rolled out to
+// others first, and with names that look like something else; its lists are fetched by apt itself from two archives.
 func TestUpdates(t *testing.T) {
 	root := t.TempDir()
 	write := func(path, text string) {
@@ -37,10 +37,19 @@ func TestUpdates(t *testing.T) {
 			".deb\nSize: 1\nSHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nDescription: " +
 			"a\n\n"
 	}
-	write("var/lib/dpkg/status", installed("old")+installed("insecure")+installed("new"))
-	write("archive/Packages", offered("old", "2.0")+offered("new", "1.0")+offered("insecure", "1.0"))
+	hold := func(name string) string {
+		return strings.Replace(installed(name), "Status: install", "Status: hold", 1)
+	}
+	with := func(field, of string) string { return strings.Replace(of, "Maintainer:", field+"\nMaintainer:", 1) }
+	write("var/lib/dpkg/status", installed("old")+installed("insecure")+installed("new")+installed("modsecurity-crs")+
+		hold("held")+hold("held-insecure")+installed("needs-held")+installed("phased"))
+	write("etc/machine-id", "0123456789abcdef0123456789abcdef\n") // decides which phased updates are its turn
+	write("archive/Packages", offered("old", "2.0+security1")+offered("new", "1.0")+offered("insecure", "1.0")+
+		offered("modsecurity-crs", "2.0")+offered("held", "2.0")+
+		with("Depends: held (>= 2.0)", offered("needs-held", "2.0"))+
+		with("Phased-Update-Percentage: 0", offered("phased", "2.0")))
 	write("archive/Release", "Origin: Debian\nLabel: Debian\nSuite: stable\n")
-	write("urgent/Packages", offered("insecure", "1.1"))
+	write("urgent/Packages", offered("insecure", "1.1")+offered("held-insecure", "1.1"))
 	write("urgent/Release", "Origin: Debian\nLabel: Debian-Security\nSuite: stable-security\n")
 	write("etc/apt/sources.list",
 		"deb [trusted=yes] file:"+root+"/archive ./\ndeb [trusted=yes] file:"+root+"/urgent ./\n")
@@ -67,7 +76,11 @@ func TestUpdates(t *testing.T) {
 	}
 	got := answer()
 	for _, want := range []string{`upkeep_host_updates_pending{server="s",kind="security"} 1`,
-		`upkeep_host_updates_pending{server="s",kind="other"} 1`, `upkeep_host_reboot_required{server="s"} 0`,
+		`upkeep_host_updates_pending{server="s",kind="other"} 2`,
+		`upkeep_host_updates_held_back{server="s",kind="security",reason="held"} 1`,
+		`upkeep_host_updates_held_back{server="s",kind="security",reason="phased"} 0`,
+		`upkeep_host_updates_held_back{server="s",kind="other",reason="held"} 2`,
+		`upkeep_host_updates_held_back{server="s",kind="other",reason="phased"} 1`, `upkeep_host_reboot_required{server="s"} 0`,
 		`upkeep_host_package_lists_timestamp_seconds{server="s"} 1`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in:\n%s", want, got)

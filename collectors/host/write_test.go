@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -72,6 +73,8 @@ func TestWhatAptSays(t *testing.T) {
 		{"Inst python3-flask-security [1] (2 Debian:12/stable [all])", 0, 1},
 		{"Inst linux-image-6 (6.1 Debian-Security:12/stable-security [amd64])", 0, 0},
 		{"Inst a [1] (2 Debian:12.7/stable, Debian-Security:12/stable-security [amd64]) [b:amd64 ]", 1, 0},
+		{"Inst a [1] (2 Debian:12/stable [amd64]) [libapache2-mod-security2:amd64 ]", 0, 1},
+		{"Inst a [1] (2.0+security1 Debian:12/stable [amd64])", 0, 1},
 		{"Inst a [1] (2 Ubuntu:24.04/noble-updates, Ubuntu:24.04/noble-security [amd64])", 1, 0},
 		{"Remv old [1]\nConf a (2 Debian-Security:12/stable-security [amd64])\nInst\nInst \n  Inst a [1] (2 x)", 0, 0},
 		{"Inst a [1] (2 Debian:12/stable [all])\nInst b [1] (2 Debian:12/stable [all])", 0, 2},
@@ -81,7 +84,15 @@ func TestWhatAptSays(t *testing.T) {
 		if err := os.WriteFile(apt, []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		security, other, err := simulate(t.Context(), apt, "/")
+		found, _, err := simulate(t.Context(), apt, "/")
+		security, other := 0, 0
+		for _, u := range found {
+			if u.security {
+				security++
+			} else {
+				other++
+			}
+		}
 		if err != nil || security != test.security || other != test.other {
 			t.Errorf("%q: %d for security, %d others, %v; want %d, %d", test.says, security, other, err, test.security,
 				test.other)
@@ -94,5 +105,40 @@ func TestWhatAptSays(t *testing.T) {
 	if _, _, err := simulate(t.Context(), apt, "/"); err == nil ||
 		!strings.HasSuffix(fmt.Sprint(err), ": E: broken packages") {
 		t.Errorf("a fault of apt: %v", err)
+	}
+}
+
+// What an upgrade leaves out is asked for where apt says that it leaves out something, and only there.
+func TestWhatAptLeavesOut(t *testing.T) {
+	folder := t.TempDir()
+	apt, asked := filepath.Join(folder, "apt-get"), filepath.Join(folder, "asked")
+	for _, test := range []struct {
+		summary string
+		want    map[string]update
+		times   int
+	}{
+		{"1 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.", map[string]update{"a": {}}, 1},
+		{"  Upgrading: 1, Installing: 0, Removing: 0, Not Upgrading: 0", map[string]update{"a": {}}, 1},
+		{"1 upgraded, 0 newly installed, 0 to remove and 10 not upgraded.",
+			map[string]update{"a": {}, "b": {security: true, reason: "held"}, "c": {reason: "phased"}}, 3},
+		{"", map[string]update{"a": {}, "b": {security: true, reason: "held"}, "c": {reason: "phased"}}, 3},
+	} {
+		script := "#!/bin/sh\necho . >> " + asked + "\necho 'Inst a [1] (2 D:12/stable [all])'\ncase \"$*\" in *Ignore-Hold=true*)\n" +
+			"echo 'Inst b [1] (2 D:12/stable-security [all])';; esac\ncase \"$*\" in *Always-Include-Phased-Updates=true*)\n" +
+			"echo 'Inst c [1] (2 D:12/stable [all])';; esac\necho '" + test.summary + "'\n"
+		if err := os.WriteFile(apt, []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		_ = os.Remove(asked) // of the row before
+		got, err := updates{target: &target.Host{Name: "s", Root: "/"}}.look(t.Context(), apt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(update{})); diff != "" {
+			t.Errorf("%q:\n%s", test.summary, diff)
+		}
+		if text, err := os.ReadFile(asked); err != nil || strings.Count(string(text), ".") != test.times {
+			t.Errorf("%q: asked %d times, want %d (%v)", test.summary, strings.Count(string(text), "."), test.times, err)
+		}
 	}
 }

@@ -5,10 +5,8 @@ package packages
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -25,20 +23,29 @@ func Audit(t *target.Packages) collectors.Collector {
 	c := audit{
 		target: t,
 		vulnerable: gauge("vulnerabilities",
-			"Number of known vulnerabilities by their level: critical, high, medium, low, or unknown where the "+
-				"report has none, as pip-audit's.", "level"),
+			"Number of known vulnerabilities of packages by their level: critical, high, medium, low, or unknown "+
+				"where the report has no level, as pip-audit's. One with several names counts once for a package.",
+			"level"),
 		fixable: gauge("vulnerabilities_fixable",
 			"Number of them that a newer version of the package does not have.").WithoutPanel(collectors.AdHoc),
+		skipped: gauge("skipped",
+			"Number of packages that were not audited, as pip-audit says: their vulnerabilities are not known."),
 		reported: gauge("report_timestamp_seconds",
 			"When the report was made; vulnerabilities that were found later are not in it."),
+		database: gauge("database_timestamp_seconds",
+			"When the database was built that the scanner compared with; absent where neither the report nor "+
+				"packages.database says."),
 	}
 	return collectors.Collector{
 		Name:   "packages/audit",
 		Target: t.Name,
 		Doc: `Audit reports how many known vulnerabilities the packages of a service have, by severity.
 
-Reads a report as JSON of pip-audit, npm audit or trivy; trivy's is that of an image
-too, with the packages of its base. Where the path is a folder, pip-audit (of its
+Reads a report as JSON of pip-audit, npm audit, Trivy, Grype or OSV-Scanner; an image's has
+the packages of its base too. A vulnerability with several names (CVE, GHSA, PYSEC)
+counts once for a package, with the worst of its levels. Packages that were skipped are
+counted; a report that skipped all of them, or scanned nothing, is an error and not
+zero vulnerabilities. Where the path is a folder, pip-audit (of its
 requirements.txt) or npm audit (of its package-lock.json, of npm 7 or later) is run,
 when it is installed. It runs on a copy of the names and versions in that file: the
 folder's own configuration (.npmrc) and options are not read, no package is built,
@@ -47,7 +54,7 @@ and nothing of upkeep's environment is passed on. A requirement must be pinned
 Both ask the public registry; registry names another one for npm. Behind a proxy name
 a report instead. Rights: to read the report or the folder. Cost: one file; a run
 takes seconds to minutes, four times a day.`,
-		Metrics: []*collectors.Metric{c.vulnerable, c.fixable, c.reported},
+		Metrics: []*collectors.Metric{c.vulnerable, c.fixable, c.skipped, c.reported, c.database},
 		Every:   6 * time.Hour,
 		Timeout: 5 * time.Minute,
 		Collect: c.collect,
@@ -55,33 +62,8 @@ takes seconds to minutes, four times a day.`,
 }
 
 type audit struct {
-	target                        *target.Packages
-	vulnerable, fixable, reported *collectors.Metric
-}
-
-// severities are all levels that are exported, so that a level without findings is 0.
-func severities() []string { return []string{"critical", "high", "medium", "low", "unknown"} }
-
-// A tally counts vulnerabilities.
-type tally struct {
-	bySeverity map[string]int
-	fixable    int
-}
-
-func (t *tally) add(severity string, fixable bool) {
-	switch severity = strings.ToLower(severity); severity {
-	case "critical", "high", "low":
-	case "medium", "moderate":
-		severity = "medium"
-	case "info", "negligible":
-		severity = "low"
-	default:
-		severity = "unknown"
-	}
-	t.bySeverity[severity]++
-	if fixable {
-		t.fixable++
-	}
+	target                                           *target.Packages
+	vulnerable, fixable, skipped, reported, database *collectors.Metric
 }
 
 func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
@@ -92,19 +74,35 @@ func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
-	t := tally{bySeverity: make(map[string]int)}
-	read := map[string]func([]byte, *tally) error{"pip": pip, "npm": npm, "trivy": trivy}[c.target.Kind]
+	read := formats()[c.target.Kind]
 	if read == nil {
 		return fmt.Errorf("unknown kind of report: %q", c.target.Kind)
 	}
-	if err := read(text, &t); err != nil {
+	var t tally
+	if err := read(plain(text), &t); err != nil {
 		return fmt.Errorf("%s: it is no report of %s: %w", c.target.Path, c.target.Kind, err)
 	}
-	for _, s := range severities() {
-		w.Set(c.vulnerable, float64(t.bySeverity[s]), c.target.Name, s)
+	if t.nothing != "" {
+		return fmt.Errorf("%s: nothing was audited: %s", c.target.Path, t.nothing)
 	}
-	w.Set(c.fixable, float64(t.fixable), c.target.Name)
+	if c.target.Database != "" {
+		if t.database, err = built(c.target.Database); err != nil {
+			return err
+		}
+	}
+	found, fixable := t.counts()
+	for _, s := range severities() {
+		w.Set(c.vulnerable, float64(found[s]), c.target.Name, s)
+	}
+	w.Set(c.fixable, float64(fixable), c.target.Name)
+	w.Set(c.skipped, float64(t.skipped), c.target.Name)
+	if !t.made.IsZero() && t.made.Before(at) {
+		at = t.made // the file may be a copy, which is newer than the report
+	}
 	w.Set(c.reported, float64(at.UnixMilli())/1000, c.target.Name)
+	if !t.database.IsZero() {
+		w.Set(c.database, float64(t.database.UnixMilli())/1000, c.target.Name)
+	}
 	return nil
 }
 
@@ -128,69 +126,21 @@ func (c audit) report(ctx context.Context) (text []byte, at time.Time, err error
 	return text, time.Now(), err
 }
 
-func pip(text []byte, t *tally) error {
-	var report struct {
-		Dependencies []struct {
-			Vulns []struct {
-				Fix []string `json:"fix_versions"`
-			}
-		}
-	}
-	if err := json.Unmarshal(text, &report); err != nil {
-		return err
-	}
-	if report.Dependencies == nil {
-		return errors.New("it has no dependencies")
-	}
-	for _, d := range report.Dependencies {
-		for _, v := range d.Vulns {
-			t.add("", len(v.Fix) > 0)
-		}
-	}
-	return nil
-}
+// databaseMost is more than a file about a database has.
+const databaseMost = 1 << 20
 
-// npm counts packages that are vulnerable, as npm itself does.
-func npm(text []byte, t *tally) error {
-	var report struct {
-		Vulnerabilities map[string]struct {
-			Severity string
-			Fix      json.RawMessage `json:"fixAvailable"` // false, true, or which version
-		}
-		Error *struct{ Code, Summary string }
+// built returns when a database of Trivy was built, as the metadata.json beside it says.
+func built(path string) (at time.Time, err error) {
+	text, _, err := files.Read(path, databaseMost)
+	if err != nil {
+		return at, err
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
-		return err
+	var is struct{ UpdatedAt time.Time }
+	if err := json.Unmarshal(text, &is); err != nil {
+		return at, fmt.Errorf("%s: %w", path, err)
 	}
-	if report.Error != nil {
-		return fmt.Errorf("npm audit failed: %s %s", report.Error.Code, report.Error.Summary)
+	if is.UpdatedAt.IsZero() {
+		return at, fmt.Errorf("%s: it has no UpdatedAt; name the metadata.json in the folder db of Trivy's cache", path)
 	}
-	if report.Vulnerabilities == nil {
-		return errors.New("it has no vulnerabilities, not even an empty list of them; npm 7 or later writes one")
-	}
-	for _, v := range report.Vulnerabilities {
-		t.add(v.Severity, len(v.Fix) > 0 && string(v.Fix) != "false" && string(v.Fix) != "null")
-	}
-	return nil
-}
-
-func trivy(text []byte, t *tally) error {
-	var report struct {
-		SchemaVersion int
-		Results       []struct {
-			Vulnerabilities []struct{ Severity, FixedVersion string }
-		}
-	}
-	if err := json.Unmarshal(text, &report); err != nil {
-		return err
-	}
-	if report.SchemaVersion == 0 {
-		return errors.New("it has no SchemaVersion")
-	}
-	for _, r := range report.Results {
-		for _, v := range r.Vulnerabilities {
-			t.add(v.Severity, v.FixedVersion != "")
-		}
-	}
-	return nil
+	return is.UpdatedAt, nil
 }

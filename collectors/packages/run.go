@@ -22,13 +22,15 @@ const listMost = 32 << 20
 // has no business with us: the tool works in a folder of ours on a list that we wrote, so
 // that it finds no configuration, no script and no place to fetch from there.
 func runAudit(ctx context.Context, t *target.Packages, folder fs.FileInfo) ([]byte, error) {
-	if t.Kind == "trivy" {
-		return nil, fmt.Errorf("%s is a folder; the report of trivy was expected, as trivy --format json "+
-			"--output writes it", t.Path)
-	}
 	name, prepare := "npm", stageNPM
-	if t.Kind == "pip" {
+	switch t.Kind {
+	case "npm":
+	case "pip":
 		name, prepare = "pip-audit", stagePip
+	default:
+		how := map[string]string{"trivy": "trivy --format json --output", "grype": "grype --output json --file",
+			"osv": "osv-scanner --format json --output"}[t.Kind]
+		return nil, fmt.Errorf("%s is a folder; a report was expected, as %s FILE writes it", t.Path, how)
 	}
 	program, err := child.Find(name)
 	if err != nil {

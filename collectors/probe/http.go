@@ -7,9 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"os"
 	"time"
@@ -18,36 +15,45 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// HTTP reports whether a service answers, how soon, and how long its certificate holds.
+// HTTP reports whether a service answers, how soon, why not, and how long its certificate holds.
 func HTTP(t *target.Probe) collectors.Collector {
-	gauge := func(name, help string) *collectors.Metric {
+	gauge := func(name, help string, labels ...string) *collectors.Metric {
 		return &collectors.Metric{Name: "upkeep_probe_" + name, Type: collectors.Gauge, Help: help,
-			Labels: []string{"server"}}
+			Labels: append([]string{"server"}, labels...)}
 	}
 	c := probe{
 		target: t,
-		healthy: gauge("healthy", "1 when the service answered with the status that is expected, 0 when it did not "+
+		healthy: gauge("healthy", "1 when the service answered as expected, 0 when it did not "+
 			"or did not answer."),
+		failure: gauge("failure",
+			"1, with the phase in which the probe failed and the reason; absent while the service is healthy.",
+			"phase", "reason"),
 		status: gauge("http_status",
 			"HTTP status of the response; absent without a response."),
-		duration: gauge("duration_seconds", "Response time to the last byte; absent when there was no response."),
+		duration: gauge("duration_seconds", "Response time to the last byte, or to the connection of a TCP or TLS "+
+			"probe; absent when there was no response."),
 		first: gauge("first_byte_seconds",
 			"Response time to the first byte; absent when there was no response.").WithoutPanel(collectors.AdHoc),
 		expiry: gauge("tls_expiry_timestamp_seconds",
-			"Earliest expiry in the certificate chain of the service; absent without TLS."),
+			"Earliest expiry in the certificate chain of the service, trusted or not; absent without TLS."),
 		redirects: gauge("redirects",
 			"Number of redirects before the response; absent without a response.").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "probe/http",
 		Target: t.Name,
-		Doc: `HTTP reports whether a service answers with the status that is expected, how soon, and when its TLS certificate ends.
+		Doc: `HTTP reports whether a service answers as expected, how soon, why not, and when its TLS certificate ends.
 
 Asks the configured address with GET over a connection of its own each time, follows
-five redirects at most, and reads one megabyte of the answer at most. Rights: none.
+five redirects at most, and reads one megabyte of the answer at most. A redirect is the
+answer if redirects are not followed, or if its status is the expected one. An address
+tcp:// or tls:// is connected to, and nothing is sent; body is then the service's
+greeting. upkeep_probe_failure has the phase (dns, connect, tls, response, redirect,
+status, header, body) and the reason (timeout, refused, untrusted, no_match,
+…), and the log and upkeep status have the error. Rights: none.
 Cost: one request. A service that does not answer is the answer 0 of
 upkeep_probe_healthy, not a failed collection.`,
-		Metrics: []*collectors.Metric{c.healthy, c.status, c.duration, c.first, c.expiry, c.redirects},
+		Metrics: []*collectors.Metric{c.healthy, c.failure, c.status, c.duration, c.first, c.expiry, c.redirects},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
 		Collect: c.collect,
@@ -58,87 +64,76 @@ upkeep_probe_healthy, not a failed collection.`,
 // service that hangs is one that is not healthy.
 const patience = 500 * time.Millisecond
 
-// most is what is read of an answer.
-const most = 1 << 20
-
 type probe struct {
-	target                                              *target.Probe
-	healthy, status, duration, first, expiry, redirects *collectors.Metric
+	target *target.Probe
+
+	healthy, failure, status, duration, first, expiry, redirects *collectors.Metric
 }
 
 func (c probe) collect(ctx context.Context, w *collectors.Writer) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	transport, err := c.transport()
+	e, err := expected(c.target)
 	if err != nil {
 		return err
 	}
-	defer transport.CloseIdleConnections()
+	u, err := url.Parse(c.target.URL)
+	if err != nil {
+		return err
+	}
+	config, err := c.trusted()
+	if err != nil {
+		return err
+	}
 	limited := ctx
 	if end, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithDeadline(ctx, end.Add(-min(patience, time.Until(end)/2)))
 		defer cancel()
 	}
-	var first time.Time
-	limited = httptrace.WithClientTrace(limited,
-		&httptrace.ClientTrace{GotFirstResponseByte: func() { first = time.Now() }})
-	r, err := http.NewRequestWithContext(limited, http.MethodGet, c.target.URL, nil)
-	if err != nil {
+	var r result
+	if u.Scheme == target.SchemeTCP || u.Scheme == target.SchemeTLS {
+		r = askSocket(limited, u, e, config)
+	} else if r, err = askHTTP(limited, c.target, e, config); err != nil {
 		return err
 	}
-	r.Header.Set("User-Agent", "upkeep")
-	redirects := 0
-	client := &http.Client{Transport: transport, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-		if redirects = len(via); redirects > 5 {
-			return errors.New("it was sent elsewhere more than five times")
-		}
-		return nil
-	}}
-	began := time.Now()
-	res, err := client.Do(r)
-	if err == nil {
-		defer func() { _ = res.Body.Close() }() // read only
-		_, err = io.Copy(io.Discard, io.LimitReader(res.Body, most))
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		return ctx.Err() // stopped by us: nothing is known of the service
 	}
-	if err != nil {
-		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-			return ctx.Err() // stopped by us: nothing is known of the service
-		}
-		w.Set(c.healthy, 0, c.target.Name)
-		w.Down(withoutURL(err))
-		if at, known := expired(err); known {
-			w.Set(c.expiry, float64(at.Unix()), c.target.Name)
-		}
-		return nil
-	}
-	took := time.Since(began)
-	healthy := res.StatusCode/100 == 2
-	if c.target.Status != 0 {
-		healthy = res.StatusCode == c.target.Status
-	}
-	v := 1.0
-	if !healthy {
-		v = 0
-		w.Down(fmt.Errorf("it answers with the HTTP status %s", res.Status))
-	}
-	w.Set(c.healthy, v, c.target.Name)
-	w.Set(c.status, float64(res.StatusCode), c.target.Name)
-	w.Set(c.duration, took.Seconds(), c.target.Name)
-	w.Set(c.first, first.Sub(began).Seconds(), c.target.Name)
-	w.Set(c.redirects, float64(redirects), c.target.Name)
-	if res.TLS != nil {
-		w.Set(c.expiry, float64(firstEnd(res.TLS.PeerCertificates).Unix()), c.target.Name)
-	}
+	c.write(w, r)
 	return nil
 }
 
-func (c probe) transport() (*http.Transport, error) {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+func (c probe) write(w *collectors.Writer, r result) {
+	name := c.target.Name
+	if f := r.failed; f != nil {
+		w.Set(c.healthy, 0, name)
+		w.Set(c.failure, 1, name, f.phase, f.reason)
+		w.Down(f)
+	} else {
+		w.Set(c.healthy, 1, name)
+	}
+	if r.answered {
+		w.Set(c.duration, r.took.Seconds(), name)
+	}
+	if r.first > 0 && r.answered {
+		w.Set(c.first, r.first.Seconds(), name)
+	}
+	if r.status != 0 {
+		w.Set(c.status, float64(r.status), name)
+		w.Set(c.redirects, float64(r.redirects), name)
+	}
+	if len(r.chain) > 0 {
+		w.Set(c.expiry, float64(firstEnd(r.chain).Unix()), name)
+	}
+}
+
+// trusted returns what a certificate is verified by.
+func (c probe) trusted() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.target.CAFile == "" {
-		return t, nil
+		return config, nil
 	}
 	pem, err := os.ReadFile(c.target.CAFile)
 	if err != nil {
@@ -151,8 +146,8 @@ func (c probe) transport() (*http.Transport, error) {
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("%s: there is no certificate in it", c.target.CAFile)
 	}
-	t.TLSClientConfig.RootCAs = roots
-	return t, nil
+	config.RootCAs = roots
+	return config, nil
 }
 
 // firstEnd returns when the first certificate of a chain ends.
@@ -163,21 +158,4 @@ func firstEnd(chain []*x509.Certificate) (at time.Time) {
 		}
 	}
 	return at
-}
-
-// withoutURL leaves the address out of an error: a token may be in it.
-func withoutURL(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err
-	}
-	return err
-}
-
-// expired returns when the certificate ended for which the service was refused.
-func expired(err error) (time.Time, bool) {
-	var invalid x509.CertificateInvalidError
-	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
-		return invalid.Cert.NotAfter, true
-	}
-	return time.Time{}, false
 }

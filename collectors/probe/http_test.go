@@ -32,6 +32,12 @@ func answer(t *testing.T, p target.Probe, within time.Duration) string {
 	return string(w.Text())
 }
 
+// unhealthy is the answer of a service that does not answer.
+func unhealthy(phase, reason string) string {
+	return fmt.Sprintf("upkeep_probe_healthy{server=\"s\"} 0\nupkeep_probe_failure{server=\"s\",phase=%q,reason=%q} 1\n",
+		phase, reason)
+}
+
 func TestHTTP(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -76,7 +82,7 @@ func TestHTTP(t *testing.T) {
 	}
 	collectortest.Promises(t, probe.HTTP(&target.Probe{Name: "s", URL: s.URL}))
 	s.Close()
-	if got := answer(t, target.Probe{URL: s.URL}, time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
+	if got := answer(t, target.Probe{URL: s.URL}, time.Second); got != unhealthy("connect", "refused") {
 		t.Errorf("no listener:\n%s", got)
 	}
 }
@@ -96,7 +102,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("no %s in:\n%s", want, got)
 	}
 	if got := answer(t, target.Probe{URL: s.URL, Status: 404},
-		time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
+		time.Second); got != unhealthy("tls", "untrusted")+want {
 		t.Errorf("an untrusted certificate:\n%s", got)
 	}
 	c := probe.HTTP(&target.Probe{Name: "s", URL: s.URL, CAFile: filepath.Join(t.TempDir(), "gone")})
@@ -123,7 +129,7 @@ func TestNonsense(t *testing.T) {
 		}
 	}()
 	if got := answer(t, target.Probe{URL: "http://" + l.Addr().String()},
-		time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
+		time.Second); got != unhealthy("response", "protocol") {
 		t.Errorf("got:\n%s", got)
 	}
 }

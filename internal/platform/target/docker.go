@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -252,6 +253,15 @@ func (d *Docker) ImageTagged(ctx context.Context, id string) (time.Time, error) 
 	return i.Metadata.LastTagTime, err
 }
 
+// ImageLayers returns the layers of an image, the lowest first, by the digests of what is in them.
+func (d *Docker) ImageLayers(ctx context.Context, id string) ([]string, error) {
+	if err := plain(id); err != nil {
+		return nil, err
+	}
+	i, err := asked(ctx, d, func(c *client.Client) (image.InspectResponse, error) { return c.ImageInspect(ctx, id) })
+	return i.RootFS.Layers, err
+}
+
 // DiskUsage returns what the engine keeps on disk, of the kinds that are named: image,
 // container, volume, build-cache. One before API 1.42 looks at everything each time.
 func (d *Docker) DiskUsage(ctx context.Context, kinds ...types.DiskUsageObject) (types.DiskUsage, error) {
@@ -344,4 +354,10 @@ func (e *DockerError) Error() string {
 func Gone(err error) bool {
 	var e *DockerError
 	return errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// Refused reports whether an engine, or a proxy before it, answered with one of these statuses.
+func Refused(err error, statuses ...int) bool {
+	var e *DockerError
+	return errors.As(err, &e) && slices.Contains(statuses, e.Status)
 }

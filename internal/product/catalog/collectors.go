@@ -38,6 +38,7 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 			host.Memory(t),
 			host.Network(t),
 			host.Pressure(t),
+			host.Units(t),
 			host.Updates(t),
 		)
 	}

@@ -70,7 +70,7 @@ type Targets struct {
 	Redis    []Redis    `yaml:"redis" doc:"Redis and Valkey servers."`
 	Host     []Host     `yaml:"host" doc:"The machine that upkeep runs on, for its file systems and packages."`
 	Docker   []Docker   `yaml:"docker" doc:"Docker engines: their containers, their disk use, and their containers' logs."`
-	Probe    []Probe    `yaml:"probe" doc:"Services whose health is checked over HTTP."`
+	Probe    []Probe    `yaml:"probe" doc:"Services whose health is checked over HTTP, TCP or TLS."`
 	Backup   []Backup   `yaml:"backup" doc:"Backups whose age, size and verification are monitored."`
 	Packages []Packages `yaml:"packages" doc:"Packages of services whose known vulnerabilities are counted."`
 }
@@ -182,9 +182,14 @@ type Logs struct {
 // A Probe is one service that is asked over HTTP.
 type Probe struct {
 	Name   string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	URL    string `yaml:"url" check:"http" required:"a URL" doc:"URL of the health check; the method is GET."`
+	URL    string `yaml:"url" check:"probe" required:"a URL" doc:"URL of the health check; the method is GET. tcp://host:port and tls://host:port connect, and send nothing."`
 	Status int    `yaml:"status" doc:"Expected HTTP status; 0 accepts 200 to 299."`
 	CAFile string `yaml:"ca_file" check:"path" doc:"CA certificates that are trusted in addition to the system's."`
+
+	Redirects   string            `yaml:"redirects" default:"follow" enum:"follow|none" doc:"none: a redirect is the answer. follow: five are followed at most; one with the expected status is the answer."`
+	Body        string            `yaml:"body" check:"regexp" doc:"Regular expression that the body must match: of its first megabyte, or of the greeting of a TCP or TLS service."`
+	BodyWithout string            `yaml:"body_without" check:"regexp" doc:"Regular expression that the body must not match."`
+	Headers     map[string]string `yaml:"headers" doc:"Regular expressions that headers of the answer must match, by their names, as {Content-Type: ^application/json}."`
 }
 
 // A Backup is a series of backups of one thing.
@@ -199,10 +204,11 @@ type Backup struct {
 // Packages are the packages that a service is made of.
 type Packages struct {
 	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	Kind string `yaml:"kind" required:"pip, npm or trivy" enum:"pip|npm|trivy" doc:"Format of the report: JSON of pip-audit, npm audit or trivy."`
+	Kind string `yaml:"kind" required:"pip, npm, trivy, grype or osv" enum:"pip|npm|trivy|grype|osv" doc:"Format of the report: JSON of pip-audit, npm audit, Trivy, Grype or OSV-Scanner."`
 	Path string `yaml:"path" check:"path" required:"a path" doc:"The report; or the service's folder, whose requirements.txt or package-lock.json is audited by pip-audit or npm audit if that is installed."`
 
 	Registry string `yaml:"registry" check:"http" doc:"Registry that npm audit asks instead of the public one, without a user or password in it. The folder's .npmrc is not read."`
+	Database string `yaml:"database" check:"path" doc:"metadata.json of Trivy's database (db/metadata.json in its cache), whose age is then exported. Grype's report has it already."`
 }
 
 // Collectors are the settings of collectors.

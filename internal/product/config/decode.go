@@ -223,12 +223,32 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 		} else if u != nil && u.User != nil {
 			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
 		}
+	case "probe":
+		d.probed(n, value, key)
+	case "regexp":
+		if _, err := regexp.Compile(value); err != nil {
+			d.fault(n, "%s is no regular expression: %v", key, err)
+		}
 	case "path":
 		if value != "" && !filepath.IsAbs(value) {
 			value = filepath.Join(d.dir, value)
 		}
 	}
 	v.SetString(value)
+}
+
+// probed checks the address of a probe.
+func (d *decoder) probed(n *yaml.Node, value, key string) {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Hostname() == "" || !slices.Contains([]string{"http", "https", "tcp", "tls"}, u.Scheme):
+		d.fault(n, "%s is not an address of http, https, tcp or tls; expected one like http://host:8080/health or "+
+			"tcp://host:25", key)
+	case u.User != nil:
+		d.fault(n, "%s has a user or password in it; a URL without was expected", key)
+	case strings.HasPrefix(u.Scheme, "t") && (u.Port() == "" || u.Path != "" || u.RawQuery != ""):
+		d.fault(n, "%s: of %s an address and a port was expected, like %s://host:5432", key, u.Scheme, u.Scheme)
+	}
 }
 
 func isPort(s string) bool {

@@ -153,6 +153,10 @@ func wrongFor(f reflect.StructField) []any {
 		wrong = append(wrong, "x", ":x", "::1:1", ":99999")
 	case "size":
 		wrong = append(wrong, "5", "-1GB", "5 GB", "5gb")
+	case "probe":
+		wrong = append(wrong, "h", "ftp://h", "http://", "https://u@h", "tcp://h", "tls://h:1/x", "tcp://:25")
+	case "regexp":
+		wrong = append(wrong, "(", "*", `\8`)
 	case "http":
 		wrong = append(wrong, "h", "ftp://h", "http://", "http://u@h", "http://h:port", "javascript:alert(1)")
 	}
@@ -283,6 +287,8 @@ func valueFor(r *rand.Rand, k key) (written, read any) {
 			s = pick("0", "512MB", "20GB", "1B")
 		case "http":
 			s = pick("http://h", "https://h:1/a?b=c")
+		case "regexp":
+			s = pick("ok", "^a: b # c$", `"status": ?"UP"`, `\d+`, "größe")
 		case "path":
 			s = "/" + s
 		}

@@ -147,7 +147,7 @@ targets:
   docker: # without Docker, remove this and the policies that upkeep check then names
     - name: engine
       # log_archive: /var/backups/container-logs
-  # probe: [{name: user-api, url: "http://127.0.0.1:8002/health"}]
+  # probe: [{name: user-api, url: "http://127.0.0.1:8002/health", body: '"status": ?"UP"'}, {name: mail, url: "tcp://127.0.0.1:25"}]
   # backup: [{name: main, path: "/var/backups/main-*.dump", verified: /var/backups/main.verified}]
   # packages: [{name: user-api, kind: pip, path: /var/reports/user-api.json}]
 

@@ -3,9 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,8 +180,9 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	for i, r := range t.Redis {
 		d.restart(at(n, "targets", "redis", i, "restart"), r, docker)
 	}
-	for _, p := range t.Probe {
+	for i, p := range t.Probe {
 		probe = append(probe, p.Name)
+		d.probe(at(n, "targets", "probe", i), p)
 	}
 	for i, b := range t.Backup {
 		backup = append(backup, b.Name)
@@ -191,8 +194,12 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 				b.Kind)
 		}
 	}
-	for _, p := range t.Packages {
+	for i, p := range t.Packages {
 		packages = append(packages, p.Name)
+		if p.Database != "" && p.Kind != "trivy" {
+			d.fault(at(n, "targets", "packages", i, "database"), "database is for trivy, and packages %s is %s", p.Name,
+				p.Kind)
+		}
 	}
 	of := at(n, "targets")
 	d.twice(of, "postgres", "postgres", postgres)
@@ -345,6 +352,27 @@ func (d *decoder) server(n *yaml.Node, name, address string, schemes ...string) 
 	case hasPassword(u):
 		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in "+
 			"password_file, or name an environment variable in password_env", name)
+	}
+}
+
+// probe checks what is expected of an answer.
+func (d *decoder) probe(n *yaml.Node, p Probe) {
+	for _, name := range slices.Sorted(maps.Keys(p.Headers)) {
+		if _, err := regexp.Compile(p.Headers[name]); err != nil {
+			d.fault(at(n, "headers", name), "headers: %s is no regular expression: %v", name, err)
+		}
+	}
+	if scheme, _, _ := strings.Cut(p.URL, "://"); scheme != "tcp" && scheme != "tls" {
+		return
+	}
+	for _, key := range []struct {
+		name string
+		set  bool
+	}{{"status", p.Status != 0}, {"redirects", p.Redirects == "none"}, {"headers", len(p.Headers) > 0},
+		{"body_without", p.BodyWithout != ""}, {"ca_file", p.CAFile != "" && strings.HasPrefix(p.URL, "tcp:")}} {
+		if key.set {
+			d.fault(at(n, key.name), "%s is not for probe %s: its address is %.20s…", key.name, p.Name, p.URL)
+		}
 	}
 }
 

@@ -44,6 +44,9 @@ func dockerServices(b *board) {
 		[]column{{"certificate", "s", probes.of("upkeep_probe_tls_expiry_timestamp_seconds") + " - time()"},
 			{"status", "none", probes.of("upkeep_probe_http_status")}},
 		"server").below("CertificateEndsSoon").smallest()
+	b.table(8, "Why probes fail", "The phase in which they fail, and the reason; empty while all services are healthy.",
+		[]column{{"failing", "short", probes.of("upkeep_probe_failure")}}, "server", "phase", "reason").
+		runbook("ServiceUnhealthy")
 	b.graph(8, "API requests", "A second, of scraped services.", "reqps",
 		line{itself.recorded("job:http_requests:rate5m"), "{{job}}"})
 	b.graph(8, "API latency p95", "Of scraped services, over five minutes.", "s",

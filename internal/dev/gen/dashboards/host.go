@@ -92,13 +92,20 @@ func hostFiles(b *board) {
 		[]column{{"time", "s", machines.recorded("upkeep:capacity_seconds_to_limit:likely", `resource="filesystem"`)},
 			{"a day", "bytes", machines.recorded("upkeep:capacity_growth_per_day:median28d", `resource="filesystem"`)}},
 		"server", "mountpoint").runbook("HostFilesystemFullSoon").smallest().to(toResource)
-	b.table(8, "Pending updates", "Installed packages of which the package lists know a newer version.",
+	b.table(8, "Pending updates", "Installed packages that an upgrade would renew now.",
 		[]column{{"updates", "short", machines.of("upkeep_host_updates_pending")}}, "server", "kind").
 		runbook("HostSecurityUpdatesPending")
+	b.table(8, "Updates held back", "An upgrade leaves them out: on hold, or phased.",
+		[]column{{"updates", "short", machines.of("upkeep_host_updates_held_back")}}, "server", "kind", "reason").
+		runbook("HostSecurityUpdatesHeld")
+	b.table(8, "Failed units", "Units of systemd; empty while none has failed.",
+		[]column{{"failed", "short", machines.of("upkeep_host_unit_failed")}}, "server", "unit").
+		runbook("HostUnitFailed")
 	b.table(8, "Age of package lists", "Updates that came later are not known.",
 		[]column{{"age", "s", "time() - " + machines.of("upkeep_host_package_lists_timestamp_seconds")}}, "server").
 		alert("HostPackageListsOld")
-	b.table(8, "Vulnerable packages of services", "Known vulnerabilities, by their level.",
+	b.table(8, "Vulnerable packages of services",
+		"Known vulnerabilities, by their level; skipped packages are not in it.",
 		[]column{{"vulnerabilities", "short", itself.of("upkeep_packages_vulnerabilities")}}, "server", "level").
 		runbook("PackagesVulnerable")
 	b.table(8, "File systems without an answer", "upkeep may not read them, does not see them, or they hang or fail.",

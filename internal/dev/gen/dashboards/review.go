@@ -141,6 +141,8 @@ func reviewRuns(b *board) {
 	b.stat("Demoted policies", "Policies whose runs need approval, because too few of them helped or a person "+
 		"demoted them.", "short", "0",
 		zero("count("+policies.of("upkeep_policy_demoted")+")")).any("UpkeepPolicyDemoted")
-	b.stat("Vulnerabilities", "Known ones of the packages of services, critical and high.", "short", "no reports",
-		"sum("+itself.of("upkeep_packages_vulnerabilities", `level=~"critical|high"`)+")").any("PackagesVulnerable")
+	b.stat("Vulnerabilities", "Known ones of the packages of services: critical, high, and of no level.",
+		"short", "no reports",
+		"sum("+itself.of("upkeep_packages_vulnerabilities", `level=~"critical|high|unknown"`)+")").
+		any("PackagesVulnerable")
 }

@@ -136,6 +136,10 @@ func labelValues(metric, label string, chosen map[string]string) []string {
 			return []string{"running"}
 		}
 		return []string{"active", "idle"}
+	case "phase":
+		if is(metric, "upkeep_probe_") {
+			return []string{"connect"}
+		}
 	case "to":
 		var all []string
 		for _, s := range remediate.States() {
@@ -175,7 +179,8 @@ func plainValues() map[string][]string {
 		"name": {"autovacuum", "fsync"}, "url": {"https://upkeep.example"}, "result": {"delivered", "failed"},
 		"collector": {"postgres/vacuum", "docker/containers"}, "command": {"get", "set"}, "db": {"0", "1"},
 		"run": {"7"}, "reason": {"window", "privilege"}, "alertname": {"PostgresDeadRows", "RedisDown"},
-		"slot": {"standby_1"}, "standby": {"standby"}, "stanza": {"main"}, "event": {"Lock:relation"},
+		"slot": {"standby_1"}, "unit": {"logrotate.service", "srv-my\\x20disk.mount"},
+		"standby": {"standby"}, "stanza": {"main"}, "event": {"Lock:relation"},
 	}
 }
 

@@ -28,7 +28,18 @@ func pages() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	others, err := exporters()
+	if err != nil {
+		return nil, err
+	}
+	answers, err := exporterAnswers()
+	if err != nil {
+		return nil, err
+	}
 	maps.Copy(files, map[string]string{
+		"docs/exporters.md":                    exportersPage(others, answers),
+		"alerts/oldnames/old-names.rules.yaml": oldNames(others, answers),
+
 		"docs/collectors.md":  collectorsPage(),
 		"docs/metrics.md":     metricsPage(),
 		"docs/actions.md":     actionsPage(rules),

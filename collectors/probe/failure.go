@@ -1,0 +1,153 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+	"time"
+)
+
+// The phases of a probe, in their order. They and the reasons are labels, so there are few of each.
+const (
+	phaseDNS      = "dns"
+	phaseConnect  = "connect"
+	phaseTLS      = "tls"
+	phaseResponse = "response" // from the request to the headers of its answer
+	phaseRedirect = "redirect"
+	phaseStatus   = "status"
+	phaseHeader   = "header"
+	phaseBody     = "body"
+)
+
+// The reasons for which a phase fails.
+const (
+	timedOut    = "timeout"
+	notFound    = "not_found" // the name is not in DNS
+	dnsFailed   = "dns_failed"
+	refused     = "refused"
+	unreachable = "unreachable"
+	reset       = "reset"
+	closed      = "closed" // before all was said
+	noTLS       = "no_tls"
+	untrusted   = "untrusted"
+	wrongName   = "wrong_name" // the certificate is of another host
+	expired     = "expired"
+	notYetValid = "not_yet_valid"
+	badCert     = "invalid_certificate"
+	alerted     = "tls_alert"
+	protocol    = "protocol" // what was answered is not HTTP
+	tooMany     = "too_many"
+	unexpected  = "unexpected"
+	missing     = "missing"
+	noMatch     = "no_match"
+	forbidden   = "forbidden" // it has what it must not have
+	otherwise   = "other"
+)
+
+// A failure is why a service counts as unhealthy.
+type failure struct {
+	phase, reason string
+	err           error
+}
+
+func (f *failure) Error() string { return fmt.Sprintf("%s (%s): %v", f.phase, f.reason, f.err) }
+
+func (f *failure) Unwrap() error { return f.err }
+
+// redirectsMost is how many redirects are followed.
+const redirectsMost = 5
+
+// errRedirects ends a series of redirects.
+var errRedirects = errors.New("the service redirected more than five times")
+
+// failed returns the failure of an error in a phase, without the address: a token may be in it.
+func failed(phase string, err error) *failure {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	f := &failure{phase, reasonOf(err), err}
+	switch {
+	case errors.Is(err, errRedirects):
+		f.phase, f.reason = phaseRedirect, tooMany
+	case f.reason == otherwise && phase == phaseResponse:
+		f.reason = protocol
+	}
+	return f
+}
+
+func reasonOf(err error) string {
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		switch {
+		case invalid.Reason != x509.Expired:
+			return badCert
+		case invalid.Cert != nil && time.Now().Before(invalid.Cert.NotBefore):
+			return notYetValid
+		}
+		return expired
+	}
+	if name, ok := errors.AsType[*net.DNSError](err); ok && !name.IsTimeout {
+		if name.IsNotFound {
+			return notFound
+		}
+		return dnsFailed
+	}
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return timedOut
+	}
+	for _, kind := range []struct {
+		reason string
+		is     func(error) bool
+	}{
+		{untrusted, as[x509.UnknownAuthorityError]},
+		{wrongName, as[x509.HostnameError]},
+		{alerted, alert},
+		{noTLS, as[tls.RecordHeaderError]},
+		{noTLS, oneOf(http.ErrSchemeMismatch)},
+		{refused, oneOf(syscall.ECONNREFUSED)},
+		{unreachable, oneOf(syscall.EHOSTUNREACH, syscall.ENETUNREACH)},
+		{reset, oneOf(syscall.ECONNRESET, syscall.EPIPE)},
+		{closed, oneOf(io.EOF, io.ErrUnexpectedEOF)},
+	} {
+		if kind.is(err) {
+			return kind.reason
+		}
+	}
+	return otherwise
+}
+
+// alert reports whether the service ended a handshake by an alert, whose type package tls keeps to itself.
+func alert(err error) bool {
+	remote, ok := errors.AsType[*net.OpError](err)
+	return ok && remote.Op == "remote error"
+}
+
+func as[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func oneOf(errs ...error) func(error) bool {
+	return func(err error) bool {
+		for _, e := range errs {
+			if errors.Is(err, e) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// unverified returns the chain of a service whose certificate was refused.
+func unverified(err error) []*x509.Certificate {
+	if refused, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return refused.UnverifiedCertificates
+	}
+	return nil
+}
