@@ -1,6 +1,7 @@
 package docker_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -80,27 +81,38 @@ func load(t *testing.T, d *sandbox.Docker, r *rand.ChaCha8, images map[string]st
 	}
 }
 
-// pruned has the engine prune, as its own client asks it to, and returns what it says was freed.
-func pruned(t *testing.T, d *sandbox.Docker, what, filters string) float64 {
+// ask has the engine do something over its socket, and returns what it says.
+func ask(t *testing.T, d *sandbox.Docker, path string, query url.Values, body []byte) []byte {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(d.Host, "unix://"))
 	}}}
 	defer client.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://docker/v1.41/"+what+"/prune?all=true&filters="+
-		url.QueryEscape(filters), nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://docker/v1.41/"+path+"?"+query.Encode(),
+		bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Header.Set("Content-Type", "application/x-tar")
 	res, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s: %s %v", path, res.Status, text, err)
+	}
+	return text
+}
+
+// pruned has the engine prune, as its own client asks it to, and returns what it says was freed.
+func pruned(t *testing.T, d *sandbox.Docker, what, filters string) float64 {
+	t.Helper()
+	text := ask(t, d, what+"/prune", url.Values{"all": {"true"}, "filters": {filters}}, nil)
 	var said struct{ SpaceReclaimed *float64 }
-	if err != nil || json.Unmarshal(text, &said) != nil || said.SpaceReclaimed == nil {
-		t.Fatalf("%s: %s: %s %v", what, res.Status, text, err)
+	if json.Unmarshal(text, &said) != nil || said.SpaceReclaimed == nil {
+		t.Fatalf("%s: %s", what, text)
 	}
 	return *said.SpaceReclaimed
 }
@@ -170,6 +182,18 @@ func reclaimableIsFreed(t *testing.T, d *sandbox.Docker) {
 	same(docker.KindVolumes, "volumes", "{}")
 	same(docker.KindContainers, "containers", "{}")
 	same(docker.KindImages, "images", unused) // nothing uses them now
+
+	files, err := sandbox.Tar(map[string][]byte{"a": noise(t, r, 30),
+		"Dockerfile": []byte("FROM scratch AS one\nCOPY a /a\nFROM scratch\nCOPY --from=one /a /b\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := ask(t, d, "build", url.Values{"version": {"2"}, "t": {"built"}}, files) // by BuildKit, which has a cache
+	if !strings.Contains(string(text), "Successfully tagged") {
+		t.Fatalf("build: %s", text)
+	}
+	run(t, d, "rmi", "built") // what the cache shares with an image the prune counts too, though the image keeps it
+	same(docker.KindBuildCache, "build", "{}")
 }
 
 // Where it is not known what images share, less is reclaimable than a prune frees, and never more.
