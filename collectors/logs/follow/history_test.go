@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("histories", 150, "how many histories of a log") //nolint:gochecknoglobals // a flag of the tests
+	seeds = flag.Int("histories", 60, "how many histories of a log") //nolint:gochecknoglobals // a flag of the tests
 	first = flag.Uint64("history", 1, "the seed of the first")        //nolint:gochecknoglobals // a flag of the tests
 )
 
