@@ -37,6 +37,8 @@ soak kills "" 1000 "$go" test -count 1 -v -timeout 24h -run UnderLoad ./cmd/upke
 soak moments "" 50 "$go" test -count 1 -v -timeout 1h -run 'TestKilledFiftyTimes$' ./cmd/upkeep -moments 50
 soak archive-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestArchiveKilled$' ./remediate/actions/postgres -kills 100
 soak log-writer "" "8 cuts" "$go" test -count 1 -v -timeout 1h -run 'TestPruneLogsUnderWriter$' ./remediate/actions/docker -talker.pause 2ms
+soak log-flood "" "600,000 lines of each of 4 services" "$go" test -count 1 -v -timeout 1h -run 'TestFlood$' ./collectors/logs -flood.lines 600000 -flood.rude
+soak log-histories "1 to 20000" 20000 "$go" test -count 1 -v -timeout 2h -run 'TestHistories$' ./collectors/logs/follow -histories 20000
 soak store-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestFolderKilled|TestBucketKilled' ./remediate/actions/postgres -filekills 100
 soak present-rules "" "all cells" "$go" test -count 1 -v -timeout 40m -run TestPresentRules ./cmd/upkeep -soakrules
 soak sim "1 to 100000" 100000 "$go" test -count 1 -v -timeout 24h -run TestSimulation ./remediate/engine -seeds 100000 -seed 1

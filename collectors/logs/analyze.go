@@ -174,11 +174,11 @@ func (p part) read(ctx context.Context, o Options) (*tally, error) {
 	if !o.Since.IsZero() {
 		c.since = []byte(o.Since.UTC().Format("2006-01-02T15:04:05"))
 	}
-	_, err = c.read(ctx, in, true)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", p.file, err)
+	if _, err = c.Take(ctx, in, true); err != nil {
+		return t, fmt.Errorf("%s: %w", p.file, err)
 	}
-	return t, err
+	c.finish()
+	return t, nil
 }
 
 // A counter counts what it reads.
@@ -188,11 +188,18 @@ type counter struct {
 	since  []byte // lines before are passed over; nil: none is
 	rec    record
 	buf    []byte
+
+	long []byte // the beginning of a line that is too long for the buffer; nil: none is being read
+	end  []byte // the end of what was read of it
 }
 
-// read counts lines to the end of in, and returns how many bytes they were. A
+// lineMost is how long a line of a file may be to be read as a whole: the driver's are much
+// shorter.
+const lineMost = 4 << 20
+
+// Take counts lines to the end of in, and returns how many bytes they were. A
 // line without a line feed at the end counts only where the end is the last.
-func (c *counter) read(ctx context.Context, in io.Reader, last bool) (done int64, err error) {
+func (c *counter) Take(ctx context.Context, in io.Reader, last bool) (done int64, err error) {
 	if c.buf == nil {
 		c.buf = make([]byte, chunk)
 	}
@@ -212,14 +219,21 @@ func (c *counter) read(ctx context.Context, in io.Reader, last bool) (done int64
 			rest = rest[i+1:]
 			done += int64(i) + 1
 		}
+		if len(rest) > 0 && rest[0] == 0 { // a hole, as truncation under a writer leaves it
+			whole := len(rest)
+			rest = bytes.TrimLeft(rest, "\x00")
+			done += int64(whole - len(rest))
+		}
+		if c.long != nil || len(rest) >= lineMost {
+			c.lengthen(rest)
+			done += int64(len(rest))
+			rest = nil
+		}
 		switch {
 		case errors.Is(err, io.EOF):
-			if last && len(rest) > 0 {
+			if last && (len(rest) > 0 || c.long != nil) {
 				c.line(rest)
 				done += int64(len(rest))
-			}
-			if last || done == 0 && len(rest) == 0 { // nothing followed since the last time
-				c.finish()
 			}
 			return done, nil
 		case err != nil:
@@ -227,21 +241,43 @@ func (c *counter) read(ctx context.Context, in io.Reader, last bool) (done int64
 		}
 		if held = copy(c.buf, rest); held == len(c.buf) {
 			c.buf = append(c.buf, make([]byte, len(c.buf))...)
-			if len(c.buf) > 256*chunk {
-				return done, errors.New("a line of more than 32 MiB is in the way; is this a log of Docker's " +
-					"json-file driver?")
-			}
 		}
 	}
 }
 
+// lengthen keeps the beginning and the end of a line that is too long.
+func (c *counter) lengthen(b []byte) {
+	if c.long == nil {
+		c.long, c.end = append(make([]byte, 0, longest), b[:longest]...), []byte{}
+	}
+	if c.end = append(c.end, b[max(len(b)-piece, 0):]...); len(c.end) > 2*piece {
+		c.end = append(c.end[:0], c.end[len(c.end)-piece:]...)
+	}
+}
+
 func (c *counter) line(b []byte) {
+	if c.long != nil {
+		c.lengthen(b)
+		c.rec = record{}
+		c.reader.whole(0, c.long, c.end, &c.rec)
+		c.tally.add(&c.rec)
+		c.long, c.end = nil, nil
+		return
+	}
 	if c.since != nil && before(b, c.since) {
 		return
 	}
 	if c.reader.line(b, &c.rec) {
 		c.tally.add(&c.rec)
 	}
+}
+
+// Recall reads lines that were counted before, so that what follows belongs to them.
+func (c *counter) Recall(text []byte) {
+	counted := c.tally
+	c.tally = newTally(counted.slowest)
+	_, _ = c.Take(context.Background(), bytes.NewReader(text), true) // it reads from memory
+	c.tally = counted
 }
 
 // finish counts the traces that no line has ended.

@@ -22,6 +22,12 @@ const liar = "4f1d00"
 // lyingEngine is an engine that names a log of its choice.
 func lyingEngine(t *testing.T, root, logPath string) *target.Docker {
 	t.Helper()
+	return engineOf(t, logPath, target.DockerConfig{Name: "s", Root: root})
+}
+
+// engineOf is an engine with one container, whose log has a path.
+func engineOf(t *testing.T, logPath string, c target.DockerConfig) *target.Docker {
+	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("API-Version", "1.41")
 		w.Header().Set("Content-Type", "application/json")
@@ -36,8 +42,8 @@ func lyingEngine(t *testing.T, root, logPath string) *target.Docker {
 		}
 	}))
 	t.Cleanup(s.Close)
-	d, err := target.NewDocker(target.DockerConfig{Name: "s", Host: strings.Replace(s.URL, "http://", "tcp://", 1),
-		Root: root})
+	c.Host = strings.Replace(s.URL, "http://", "tcp://", 1)
+	d, err := target.NewDocker(c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -25,26 +25,23 @@ const (
 
 // Lines reports what the services' log lines say.
 func Lines(t *target.Docker) collectors.Collector {
-	counter := func(name, help string, labels ...string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_logs_" + name, Type: collectors.Counter, Help: help,
-			Labels: append([]string{"server", "service"}, labels...)}
-	}
 	c := &lines{
-		target: t,
-		all:    counter("lines_total", "Lines that the service wrote."),
-		errors: counter("errors_total", "Lines at the level of an error or above."),
-		plain:  counter("plain_lines_total", "Lines that are no JSON object."),
-		templates: counter("error_messages_total",
+		all:    counted("lines_total", "Lines that the service wrote."),
+		errors: counted("errors_total", "Lines at the level of an error or above."),
+		plain:  counted("plain_lines_total", "Lines that are no JSON object."),
+		templates: counted("error_messages_total",
 			"Errors by their message, in which ids, numbers and addresses are folded; those that are not among the "+
 				"most frequent are under other.", "template"),
-		requests: counter("requests_total",
+		requests: counted("requests_total",
 			"Requests by their path, in which ids are folded; those that are not among the most frequent are under "+
 				"other.", "endpoint"),
-		slow: counter("slow_requests_total", "Requests slower than the configured limit."),
+		slow: counted("slow_requests_total", "Requests slower than the configured limit."),
+		missed: counted("missed_files_total",
+			"Log files, or ends of them, that were gone before they were read; their lines are counted nowhere."),
 		duration: &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram,
 			Help: "Request latency, from the service's log lines.", Labels: []string{"server", "service"}},
-		services: make(map[string]*tally),
-		files:    make(map[string]*follower),
+		following: following{target: t, services: make(map[string]*tally), logs: make(map[string]*log),
+			budget: follow.Budget{Free: filesHeld}, lock: make(chan struct{}, 1)},
 	}
 	return collectors.Collector{
 		Name:   "logs/lines",
@@ -52,18 +49,24 @@ func Lines(t *target.Docker) collectors.Collector {
 		Doc: `Lines reports what the lines of each service say: errors by message, requests by endpoint, how long they take.
 
 Reads the log file of each container that has the driver json-file, from where it
-was left, across rotation and truncation. What was written before upkeep started is
+was left, across rotation, compression, copying with truncation, and restarts of upkeep. The kernel
+notifies it of each rotation and of each new container, and the files are held open (512 at most), so
+that what is rotated away or removed is read too. What could not be read is counted in
+upkeep_logs_missed_files_total; where there are no notifications, upkeep looks each second. What was
+written before upkeep ran for the first time is
 not counted; "upkeep logs top" reads that. Rights: GET on the engine's socket, and
 to read the log files, which only root may: run as root, or mount
 /var/lib/docker/containers for reading. Cost: about a second of one core for each
-gigabyte that is written; the engine is asked for the list of containers. Messages
+gigabyte that is written; the engine is asked for the list of containers. How far each log was
+read is in data_dir/logs, with the counts. Messages
 and paths are folded to templates and only the most frequent of a service are exported, so
 neither memory nor the number of series grows with what is written. The names of
 the fields are in the target's configuration, and those that common loggers use are
 known. Of lines that are no JSON, the first word for a level counts; a traceback or panic
 is one error, with its type and place as message, unless it belongs to a line with a
 level; lines of access logs of nginx, Apache and Caddy are requests.`,
-		Metrics: []*collectors.Metric{c.all, c.errors, c.plain, c.templates, c.requests, c.slow, c.duration},
+		Metrics: []*collectors.Metric{c.all, c.errors, c.plain, c.templates, c.requests, c.slow, c.missed,
+			c.duration},
 		Every:   15 * time.Second,
 		Timeout: time.Minute,
 		Limit:   100,
@@ -71,14 +74,16 @@ level; lines of access logs of nginx, Apache and Caddy are requests.`,
 	}
 }
 
-type lines struct {
-	target                                                  *target.Docker
-	all, errors, plain, templates, requests, slow, duration *collectors.Metric
+// counted is a counter of services.
+func counted(name, help string, labels ...string) *collectors.Metric {
+	return &collectors.Metric{Name: "upkeep_logs_" + name, Type: collectors.Counter, Help: help,
+		Labels: append([]string{"server", "service"}, labels...)}
+}
 
-	begun    bool
-	services map[string]*tally
-	files    map[string]*follower // by the id of the container
-	buf      []byte
+type lines struct {
+	all, errors, plain, templates, requests, slow, missed, duration *collectors.Metric
+
+	following
 }
 
 func (c *lines) collect(ctx context.Context, w *collectors.Writer) error {
@@ -86,65 +91,42 @@ func (c *lines) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil && containers == nil {
 		return err
 	}
-	faults := []error{err}
+	select {
+	case c.lock <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	save, err := c.count(ctx, containers, err, w)
+	return errors.Join(err, save())
+}
+
+// count reads the logs and writes what was counted. What it returns is to be saved before that is
+// exported. The containers are not all where there is an error.
+func (c *lines) count(ctx context.Context, containers []target.Container, err error, w *collectors.Writer) (
+	save func() error, fault error) {
+	defer func() { <-c.lock }()
+	faults := []error{err, c.restore()}
+	c.limit = w.Limit()
+	c.start()
 	there := make(map[string]bool)
 	for _, k := range containers {
 		if k.LogPath == "" || k.LogDriver != "json-file" {
 			continue
 		}
 		there[k.ID] = true
-		if err := c.read(ctx, k, w.Limit()); err != nil {
+		if err := c.read(ctx, k); err != nil {
 			faults = append(faults, fmt.Errorf("container %s: %w", k.Name, err))
 		}
 		if ctx.Err() != nil {
-			return errors.Join(faults...)
+			return c.save(), errors.Join(faults...)
 		}
 	}
-	for id := range c.files {
-		if !there[id] {
-			c.files[id].counter.finish()
-			delete(c.files, id)
-		}
+	if err == nil {
+		c.part(ctx, there)
 	}
 	c.begun = true
 	c.write(w)
-	return errors.Join(faults...)
-}
-
-// read counts what a container wrote since the last time. Of those that are there
-// when upkeep starts, what they wrote before does not count.
-func (c *lines) read(ctx context.Context, k target.Container, limit int) error {
-	f := c.files[k.ID]
-	if f == nil {
-		service := k.Service
-		if c.services[service] == nil && limit > 0 && len(c.services) >= limit {
-			service = collectors.Other
-		}
-		t := c.services[service]
-		if t == nil {
-			t = newTally(c.target.Logs.Slow.Seconds() * 1000)
-			c.services[service] = t
-		}
-		fields := Fields{c.target.Logs.Level, c.target.Logs.Message, c.target.Logs.Path, c.target.Logs.Duration,
-			c.target.Logs.DurationUnit}
-		var err error
-		at := func() (*target.LogFolder, error) { return c.target.OpenLog(k) }
-		if f, err = follow(at, fields, t, !c.begun); err != nil {
-			return permission(err)
-		}
-		c.files[k.ID] = f
-	}
-	return permission(f.catchUp(ctx, &c.buf))
-}
-
-func permission(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil // nothing was written yet, or the container is going away
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: run as root, or let upkeep read the file", err)
-	}
-	return err
+	return c.save(), errors.Join(faults...)
 }
 
 func (c *lines) write(w *collectors.Writer) {
@@ -159,6 +141,7 @@ func (c *lines) write(w *collectors.Writer) {
 		w.Set(c.errors, float64(t.errors), c.target.Name, name)
 		w.Set(c.plain, float64(t.broken), c.target.Name, name)
 		w.Set(c.slow, float64(t.slow), c.target.Name, name)
+		w.Set(c.missed, float64(t.missed), c.target.Name, name)
 		c.export(w, c.templates, name, t.templates, errorsExported)
 		c.export(w, c.requests, name, t.endpoints, requestsExported)
 		w.SetHistogram(c.duration, Bounds(), t.counts[:], t.sum, c.target.Name, name)

@@ -129,6 +129,11 @@ func (r *reader) close(t *trace) []byte {
 // finish returns the template of a trace that no line has ended, when no other follows.
 func (r *reader) finish(stream int) []byte { return r.close(&r.traces[stream]) }
 
+// joining reports whether the pieces of a line are put together.
+func (r *reader) joining() bool {
+	return len(r.partial[0]) > 0 || len(r.partial[1]) > 0 || r.skip[0] || r.skip[1]
+}
+
 // names returns what the members are counted as.
 func (r *reader) names() index {
 	if r.index == nil {

@@ -234,9 +234,10 @@ func TestEqualToAnExactDecoder(t *testing.T) {
 	for seed := range uint64(8) {
 		text := corpus(rand.New(rand.NewPCG(seed, 1)), 3000)
 		c := counter{reader: reader{fields: names()}, tally: newTally(1000)}
-		if _, err := c.read(t.Context(), bytes.NewReader(text), true); err != nil {
+		if _, err := c.Take(t.Context(), bytes.NewReader(text), true); err != nil {
 			t.Fatal(err)
 		}
+		c.finish()
 		if diff := cmp.Diff(view(reference(text)), view(c.tally)); diff != "" {
 			t.Fatalf("seed %d (-exact +ours):\n%s", seed, diff)
 		}
@@ -251,9 +252,10 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c := counter{reader: reader{fields: names()}, tally: newTally(1000)}
-		if _, err := c.read(t.Context(), bytes.NewReader(text), true); err != nil {
+		if _, err := c.Take(t.Context(), bytes.NewReader(text), true); err != nil {
 			t.Fatal(err)
 		}
+		c.finish()
 		if diff := cmp.Diff(view(reference(text)), view(c.tally)); diff != "" {
 			t.Fatalf("%q (-exact +ours):\n%s", text, diff)
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -77,24 +78,34 @@ func (w *written) container() target.Container {
 	return target.Container{ID: "c1", Name: "c1", LogDriver: "json-file", LogPath: w.path}
 }
 
+// follow begins at the end of a log, and returns what looks at it.
+func (w *written) follow() (*counter, *follow.Log, func()) {
+	w.t.Helper()
+	c := &counter{reader: reader{fields: names()}, tally: newTally(1000)}
+	f := &follow.Log{Open: w.at, Sink: c, Budget: &follow.Budget{Free: 10}}
+	w.t.Cleanup(f.Close)
+	if err := f.Skip(); err != nil {
+		w.t.Fatal(err)
+	}
+	return c, f, func() {
+		w.t.Helper()
+		if err := f.Look(w.t.Context()); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // Every line is counted once: across reading in the middle of a line, rotation,
 // two rotations, truncation, and a hole that truncation leaves.
 func TestFollow(t *testing.T) {
 	w := newLog(t)
 	w.lines(5)
-	tally := newTally(1000)
-	f, err := follow(w.at, names(), tally, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var buf []byte
+	c, f, look := w.follow()
 	expect := func(what string, lines int) {
 		t.Helper()
-		if err := f.catchUp(t.Context(), &buf); err != nil {
-			t.Fatal(err)
-		}
-		if int(tally.lines) != lines || tally.requests != tally.lines {
-			t.Fatalf("%s: %d lines, %d requests, want %d", what, tally.lines, tally.requests, lines)
+		look()
+		if int(c.tally.lines) != lines || c.tally.requests != c.tally.lines {
+			t.Fatalf("%s: %d lines, %d requests, want %d", what, c.tally.lines, c.tally.requests, lines)
 		}
 	}
 	expect("what was there before", 0)
@@ -125,17 +136,18 @@ func TestFollow(t *testing.T) {
 	expect("truncated", 15)
 	w.lines(2) // at its old place: what is before is a hole
 	expect("written behind a hole", 17)
-	if f.lost != 0 {
-		t.Errorf("%d files were not found", f.lost)
+	if f.Missed != 1 {
+		t.Errorf("%d files were missed, want that of which the end may be", f.Missed)
 	}
+	w.lines(2)
 	w.rotate()
+	w.lines(1)
 	if err := os.Remove(w.path + ".1"); err != nil {
 		t.Fatal(err)
 	}
-	w.lines(1)
-	expect("rotated away and removed", 18)
-	if f.lost != 1 {
-		t.Errorf("%d files were not found, want 1", f.lost)
+	expect("rotated away and removed, and held", 20)
+	if f.Missed != 1 {
+		t.Errorf("%d files were missed, want no more", f.Missed)
 	}
 }
 
@@ -146,6 +158,7 @@ func (w *written) cut(blocks int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	const block = 4096
 	rest := text[blocks*block:]
 	for i := range bytes.IndexByte(rest, '\n') {
 		rest[i] = ' '
@@ -160,21 +173,14 @@ func (w *written) cut(blocks int) {
 func TestFollowThroughACut(t *testing.T) {
 	w := newLog(t)
 	w.lines(50)
-	tally := newTally(1000)
-	f, err := follow(w.at, names(), tally, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var buf []byte
+	c, _, look := w.follow()
 	want := 0
 	expect := func(what string, more int) {
 		t.Helper()
 		want += more
-		if err := f.catchUp(t.Context(), &buf); err != nil {
-			t.Fatal(err)
-		}
-		if int(tally.lines) != want {
-			t.Fatalf("%s: %d lines, want %d", what, tally.lines, want)
+		look()
+		if int(c.tally.lines) != want {
+			t.Fatalf("%s: %d lines, want %d", what, c.tally.lines, want)
 		}
 	}
 	w.lines(100)

@@ -20,6 +20,7 @@ const (
 type tally struct {
 	lines, errors, slow, requests uint64
 	broken                        uint64 // lines that are no JSON
+	missed                        uint64 // files that were gone before they were read
 	templates                     *top
 	endpoints                     *top
 	counts                        [buckets]uint64 // of durations

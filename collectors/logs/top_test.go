@@ -69,7 +69,7 @@ func exported(t *testing.T, c *lines, limit int, top *top) map[string]float64 {
 // The most frequent are exported; one that was exported stays while it is among twice as many,
 // so that its series does not come and go; and no series decreases.
 func TestExportedStaysExported(t *testing.T) {
-	c := &lines{target: &target.Docker{Name: "s"}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
+	c := &lines{following: following{target: &target.Docker{Name: "s"}}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
 		Labels: []string{"server", "service", "template"}}}
 	top := newTop(templateRoom)
 	add := func(name string, n int) {
@@ -123,7 +123,7 @@ func TestExportedStaysExported(t *testing.T) {
 // A template that is called as the rest is, or has no name, is in the rest: it would be a
 // second series of one name.
 func TestOtherIsExportedOnce(t *testing.T) {
-	c := &lines{target: &target.Docker{Name: "s"}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
+	c := &lines{following: following{target: &target.Docker{Name: "s"}}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
 		Labels: []string{"server", "service", "template"}}}
 	top := newTop(templateRoom)
 	for _, name := range []string{"other", "Other", "", "a"} {

@@ -28,8 +28,11 @@ func TestTraces(t *testing.T) {
 func templates(t *testing.T, text []byte, last bool) map[string]uint64 {
 	t.Helper()
 	c := counter{reader: reader{fields: names()}, tally: newTally(1000)}
-	if _, err := c.read(t.Context(), bytes.NewReader(text), last); err != nil {
+	if _, err := c.Take(t.Context(), bytes.NewReader(text), last); err != nil {
 		t.Fatal(err)
+	}
+	if last {
+		c.finish()
 	}
 	all := make(map[string]uint64)
 	for _, e := range c.tally.templates.sorted() {
@@ -61,13 +64,15 @@ func TestTracesOfBothStreams(t *testing.T) {
 	}
 }
 
-// A traceback at the end counts when nothing follows: at once where the file is complete,
-// else when the file is looked at again and has not grown.
+// A traceback at the end counts when nothing follows, and once.
 func TestTraceAtTheEnd(t *testing.T) {
 	text := driver([]string{"panic: cannot load", "", "goroutine 1 [running]:", "main.main()", "\t/app/main.go:9 +0x25"})
 	c := counter{reader: reader{fields: names()}, tally: newTally(1000)}
 	for i, want := range []uint64{0, 1, 1} {
-		if _, err := c.read(t.Context(), bytes.NewReader(text), false); err != nil || c.tally.errors != want {
+		if i > 0 {
+			c.finish()
+		}
+		if _, err := c.Take(t.Context(), bytes.NewReader(text), false); err != nil || c.tally.errors != want {
 			t.Errorf("look %d: %d errors, want %d; %v", i+1, c.tally.errors, want, err)
 		}
 		text = nil

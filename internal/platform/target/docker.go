@@ -39,6 +39,10 @@ type DockerConfig struct {
 	// Sightings is the file in which it is remembered when an image was first seen; ""
 	// where that is known only while upkeep runs.
 	Sightings string
+
+	// LogState is the file in which it is remembered how far the logs were read, and what was
+	// counted in them; "" where that begins anew with upkeep.
+	LogState string
 }
 
 // LogFields are the names that the services' log lines give to what is counted.
@@ -56,6 +60,10 @@ type Docker struct {
 	Logs LogFields
 
 	LogArchive string // keeps what is cut off logs; "" where it is not kept
+	LogState   string // remembers how far the logs were read; "" where that begins anew with upkeep
+
+	closed     chan struct{}
+	closedOnce sync.Once
 
 	host      string
 	tls       DockerTLS
@@ -76,8 +84,8 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 		return nil, fmt.Errorf("docker %s: its host cannot be read; unix:///var/run/docker.sock or tcp://host:port "+
 			"was expected", c.Name)
 	}
-	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, host: c.Host, tls: c.TLS,
-		seen: sightings{path: c.Sightings}}
+	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, LogState: c.LogState,
+		closed: make(chan struct{}), host: c.Host, tls: c.TLS, seen: sightings{path: c.Sightings}}
 	network, address := "tcp", u.Host
 	if u.Scheme == "unix" {
 		network, address = "unix", u.Path
@@ -105,8 +113,14 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 	return d, nil
 }
 
+// Closed is closed when the engine is not used any more.
+func (d *Docker) Closed() <-chan struct{} { return d.closed }
+
 // Close closes every connection to the engine.
 func (d *Docker) Close() {
+	if d.closed != nil {
+		d.closedOnce.Do(func() { close(d.closed) })
+	}
 	if d.transport != nil {
 		d.transport.CloseIdleConnections()
 	}

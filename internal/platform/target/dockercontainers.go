@@ -59,6 +59,15 @@ func (d *Docker) Containers(ctx context.Context) ([]Container, error) {
 	return all, errors.Join(faults...)
 }
 
+// Container describes one container by its ID.
+func (d *Docker) Container(ctx context.Context, id string) (Container, error) {
+	i, err := d.inspect(ctx, id)
+	if err != nil {
+		return Container{}, err
+	}
+	return containerOf(i), nil
+}
+
 func containerOf(i container.InspectResponse) Container {
 	at := func(text string) time.Time {
 		t, _ := time.Parse(time.RFC3339Nano, text) // zero where the engine does not say

@@ -23,22 +23,53 @@ type LogFolder struct {
 // OpenLog opens the folder of a container's log. It refuses a path that an engine does not
 // give to a log, like /etc/shadow, and a folder that is a link.
 func (d *Docker) OpenLog(c Container) (*LogFolder, error) {
-	if err := plain(c.ID); err != nil {
+	folder, name, err := logPath(c)
+	if err != nil {
 		return nil, err
-	}
-	if c.LogDriver != "json-file" || !filepath.IsAbs(c.LogPath) {
-		return nil, fmt.Errorf("the log of container %s is %q of driver %q, which is no file of json-file", c.Name,
-			c.LogPath, c.LogDriver)
-	}
-	folder, name := filepath.Split(filepath.Clean(c.LogPath))
-	if name != c.ID+"-json.log" || filepath.Base(folder) != c.ID {
-		return nil, fmt.Errorf("the log of container %s is %q, which is not in a folder of its own", c.Name, c.LogPath)
 	}
 	root, err := d.openUnderRoot(folder)
 	if err != nil {
 		return nil, err
 	}
 	return &LogFolder{root, name}, nil
+}
+
+// OpenLogs opens the folder in which the engine makes a folder for each container, by the log of
+// one of them.
+func (d *Docker) OpenLogs(c Container) (*os.File, error) {
+	folder, _, err := logPath(c)
+	if err != nil {
+		return nil, err
+	}
+	root, err := d.openUnderRoot(filepath.Dir(filepath.Clean(folder)))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }() // only the folder itself is used
+	return root.Open(".")
+}
+
+// Beside returns what is known of a container that has its folder where another one has its own.
+func (c Container) Beside(id string) Container {
+	folders := filepath.Dir(filepath.Dir(filepath.Clean(c.LogPath)))
+	return Container{ID: id, Name: id, LogDriver: "json-file", LogPath: filepath.Join(folders, id, id+"-json.log")}
+}
+
+// logPath returns the folder and the name of a container's log.
+func logPath(c Container) (folder, name string, err error) {
+	if err := plain(c.ID); err != nil {
+		return "", "", err
+	}
+	if c.LogDriver != "json-file" || !filepath.IsAbs(c.LogPath) {
+		return "", "", fmt.Errorf("the log of container %s is %q of driver %q, which is no file of json-file", c.Name,
+			c.LogPath, c.LogDriver)
+	}
+	folder, name = filepath.Split(filepath.Clean(c.LogPath))
+	if name != c.ID+"-json.log" || filepath.Base(folder) != c.ID {
+		return "", "", fmt.Errorf("the log of container %s is %q, which is not in a folder of its own", c.Name,
+			c.LogPath)
+	}
+	return folder, name, nil
 }
 
 // openUnderRoot opens a folder of the engine's machine. Where its root is mounted elsewhere,
@@ -67,10 +98,17 @@ func (l *LogFolder) Close() { _ = l.root.Close() } // was only looked through
 // Open opens the log for reading, or one that was rotated away by the name that Rotated has.
 func (l *LogFolder) Open(name string) (*os.File, error) { return files.In(l.root, name) }
 
+// Lstat describes a file of the folder, and follows no link.
+func (l *LogFolder) Lstat(name string) (fs.FileInfo, error) { return l.root.Lstat(name) }
+
+// Dir opens the folder itself, to be notified of what happens in it.
+func (l *LogFolder) Dir() (*os.File, error) { return l.root.Open(".") }
+
 // Name returns the name of the log in its folder.
 func (l *LogFolder) Name() string { return l.name }
 
-// Rotated returns the names of the logs that were rotated away, the oldest first.
+// Rotated returns the names of the logs that were rotated away, the oldest first: the log's own with
+// a number, the larger the older, or with a date, as logrotate gives it; compressed ones with .gz.
 func (l *LogFolder) Rotated() ([]string, error) {
 	entries, err := fs.ReadDir(l.root.FS(), ".")
 	if err != nil {
@@ -78,18 +116,38 @@ func (l *LogFolder) Rotated() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), l.name+".") && e.Type().IsRegular() {
+		if _, ok := l.rotation(e.Name()); ok && e.Type().IsRegular() {
 			names = append(names, e.Name())
 		}
 	}
-	slices.SortStableFunc(names, func(a, b string) int { return l.rotation(b) - l.rotation(a) })
+	slices.SortStableFunc(names, func(a, b string) int {
+		i, _ := l.rotation(a)
+		j, _ := l.rotation(b)
+		return slices.Compare(i, j)
+	})
 	return names, nil
 }
 
-// rotation returns how often a file was rotated: the 2 of file.2 and file.2.gz.
-func (l *LogFolder) rotation(name string) int {
-	n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(name, l.name+"."), ".gz"))
-	return n
+// rotation returns what the files of a log are ordered by: the 2 of file.2 and file.2.gz, negative,
+// or the numbers of a date such as that of file-20261130-1700. Another file has none.
+func (l *LogFolder) rotation(name string) (order []int, ok bool) {
+	rest, ok := strings.CutPrefix(name, l.name)
+	if !ok || rest == "" || rest[0] != '.' && rest[0] != '-' {
+		return nil, false
+	}
+	const date = 8 // digits
+	parts := strings.FieldsFunc(strings.TrimSuffix(rest[1:], ".gz"), func(r rune) bool { return r == '-' || r == '_' })
+	for _, part := range parts {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, false
+		}
+		if len(parts) == 1 && rest[0] == '.' && len(part) < date {
+			n = -n
+		}
+		order = append(order, n)
+	}
+	return order, len(order) > 0
 }
 
 // LogBytes adds up the sizes of a container's log file and of those that were

@@ -179,6 +179,7 @@ func (b *builder) docker(t config.Docker) (*target.Docker, error) {
 		Name: t.Name, Host: t.Host, TLS: t.TLS(), Root: t.Root,
 		Logs: target.LogFields(t.Logs), LogArchive: t.LogArchive,
 		Sightings: filepath.Join(b.config.DataDir, "images", url.PathEscape(t.Name)+".json"),
+		LogState:  filepath.Join(b.config.DataDir, "logs", url.PathEscape(t.Name+" "+t.Host)+".json"),
 	})
 }
 

@@ -5,9 +5,19 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
+
+// number returns an argument.
+func number(at int) int {
+	n, err := strconv.Atoi(os.Args[at])
+	if err != nil || n < 1 {
+		os.Exit(5)
+	}
+	return n
+}
 
 func main() {
 	what := "stay"
@@ -35,6 +45,17 @@ func main() {
 			}
 			eaten = append(eaten, b)
 		}
+	case "flood": // so many lines, so many a second
+		count, rate := number(2), number(3)
+		began := time.Now()
+		for i := range count {
+			fmt.Printf(`{"level":"info","message":"done","path":"/api/users/%d","duration_ms":%d,"note":"%s"}`+"\n", i, i%90,
+				strings.Repeat("x", 250))
+			if ahead := time.Duration(i) * time.Second / time.Duration(rate); i%50 == 0 {
+				time.Sleep(ahead - time.Since(began))
+			}
+		}
+		return
 	case "log":
 		for i := range 100 {
 			fmt.Printf(`{"level":"info","message":"done","path":"/api/users/%d","duration_ms":%d}`+"\n", i, i*15)

@@ -68,9 +68,11 @@ func dockerLogs(b *board) {
 	b.graph(8, "Slow requests", "Share of the requests.", "percentunit",
 		line{logs.recorded("service:upkeep_logs_slow_requests:ratio_rate5m"), "{{server}} {{service}}"}).share().
 		alert("ServiceManySlowRequests")
-	b.graph(8, "Lines", "Log lines a second, and those that are not JSON.", "ops",
+	b.graph(8, "Lines", "Log lines a second, those that are not JSON, and files that were missed.", "ops",
 		line{logs.rate("upkeep_logs_lines_total"), "{{server}} {{service}}"},
-		line{logs.rate("upkeep_logs_plain_lines_total"), "{{server}} {{service}} not JSON"})
+		line{logs.rate("upkeep_logs_plain_lines_total"), "{{server}} {{service}} not JSON"},
+		line{logs.rate("upkeep_logs_missed_files_total"), "{{server}} {{service}} missed files"}).
+		alert("ServiceLogsMissed")
 	b.table(8, "Endpoints", "Requests in the selected range; ids are replaced by placeholders.",
 		[]column{{"requests", "short", top("20", "round("+logs.grown("upkeep_logs_requests_total")+") > 0")}},
 		"server", "service", "endpoint")

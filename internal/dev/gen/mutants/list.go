@@ -10,7 +10,7 @@ const (
 // mutants are the protections, the first of which is what all others rest on.
 func mutants() []mutant {
 	return slices.Concat(ofActions(), ofEngine(), ofEvidence(), ofInbox(), ofLibraries(), ofHouse(), ofSecurity(),
-		ofAccess(), ofStrangers(), ofFloods())
+		ofAccess(), ofStrangers(), ofFloods(), ofLogs())
 }
 
 // ofActions are the protections of what is changed on targets.
