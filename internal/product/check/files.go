@@ -361,11 +361,20 @@ func (k *checker) unencrypted() {
 		}
 	}
 	for i, r := range c.Targets.Redis {
-		u, err := url.Parse(r.URL)
-		if err == nil && r.Password() != nil && u.Scheme == "redis" && !local(u.Hostname()) {
-			k.warn(in("targets", "redis", i, "url"), "redis %s: its password goes to %s unencrypted; use rediss://",
-				r.Name, u.Hostname())
+		if r.Password() != nil {
+			k.plainRedis(in("targets", "redis", i, "url"), "redis "+r.Name, r.URL)
 		}
+	}
+	for i, s := range c.Targets.Sentinel {
+		if s.Password() != nil {
+			k.plainRedis(in("targets", "sentinel", i, "url"), "sentinel "+s.Name, s.URL)
+		}
+	}
+}
+
+func (k *checker) plainRedis(at place, what, address string) {
+	if u, err := url.Parse(address); err == nil && u.Scheme == "redis" && !local(u.Hostname()) {
+		k.warn(at, "%s: its password goes to %s unencrypted; use rediss://", what, u.Hostname())
 	}
 }
 
