@@ -139,7 +139,8 @@ func PSQL(t testing.TB, address string) Source {
 func RedisCLI(t testing.TB, args ...string) Source {
 	t.Helper()
 	return func(questions []string) ([]string, error) {
-		out, err := exec.CommandContext(t.Context(), "redis-cli", append(args, "info", "everything")...).CombinedOutput()
+		ask := exec.CommandContext(t.Context(), "redis-cli", append(args, "info", "everything")...)
+		out, err := ask.CombinedOutput()
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s", err, out)
 		}

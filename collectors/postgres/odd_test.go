@@ -221,7 +221,7 @@ func oddDatabase(t *testing.T, address, name string) {
 	t.Helper()
 	flushes := servertest.Ask(t, address, "select (current_setting('server_version_num')::int >= 150000)::text") == "true"
 	makeOddities(t, address, flushes)
-	p := looked(t, target.PostgresConfig{URL: address})
+	p := looked(t, target.PostgresConfig{URL: address, Databases: []string{name}}) // others are dropped meanwhile
 	all := []collectors.Collector{postgres.Sequences(p), postgres.TableBloat(p), postgres.Vacuum(p),
 		postgres.InvalidIndex(p), postgres.DuplicateIndex(p)}
 	var table []collectortest.Oddity

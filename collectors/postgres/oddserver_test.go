@@ -69,7 +69,7 @@ func oddServer() []collectortest.Oddity {
 		is("a database whose files are gone", `database_size_bytes{database="half gone"}`, hand, absent, 0),
 		is("one that takes no connections", `table_live_rows{database="crowded",schema="public",table="t"}`, hand, absent, 0),
 		is("its size all the same", `database_size_bytes{database="crowded"}`, psql, "select pg_database_size('crowded')", 0.05),
-		is("a vacuum where nobody may enter",
+		is("a vacuum in a database that is closed",
 			`progress_ratio{database="shut",schema="public",table="t",command="VACUUM",phase="scanning heap"}`, hand,
 			absent, 0),
 		is("the age of that database", `database_freeze_age_xids{database="postgres"}`, psql,
@@ -91,7 +91,7 @@ func oddServer() []collectortest.Oddity {
 			"select extract(epoch from current_setting('checkpoint_timeout')::interval)", 0),
 		is("a setting in microseconds", `setting_seconds{name="autovacuum_vacuum_cost_delay"}`, psql,
 			"select extract(epoch from current_setting('autovacuum_vacuum_cost_delay')::interval)", 1e-9),
-		is("a limit that is none", `setting_bytes{name="temp_file_limit"}`, hand, "-1", 0),
+		is("a limit of -1", `setting_bytes{name="temp_file_limit"}`, hand, "-1", 0),
 		is("a setting of the role", `setting_seconds{name="statement_timeout"}`, hand, "90", 0),
 		is("a word for a setting", `setting{name="synchronous_commit"}`, psql,
 			"select case current_setting('synchronous_commit') when 'on' then 1 else 0 end", 0),
@@ -321,7 +321,7 @@ func alone(t *testing.T, standby *sandbox.Postgres) {
 			collectortest.Row("a standby that reads archives alone", "in_recovery", collectortest.Hand, "1", 0),
 			collectortest.Row("it receives nothing that it has not replayed", "replay_lag_bytes", collectortest.Hand,
 				collectortest.Absent, 0),
-			collectortest.Row("and streams from nobody", "receiver_streaming", collectortest.Hand, "0", 0),
+			collectortest.Row("and streams from no primary", "receiver_streaming", collectortest.Hand, "0", 0),
 		}); err != nil {
 		t.Error(fmt.Errorf("a standby of archives: %w", err))
 	}

@@ -60,8 +60,8 @@ func Replication(t *target.Postgres) collectors.Collector {
 				"standby that only reads archives."),
 		streaming: gauge("receiver_streaming",
 			"1 when the standby receives from its primary, 0 when it does not; absent on a primary."),
-		lagBytes: gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet; absent for a receiver "+
-			"that replays none, as pg_receivewal.", "standby", "address"),
+		lagBytes: gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet; absent for a "+
+			"receiver that replays none, as pg_receivewal.", "standby", "address"),
 		lagSeconds: gauge("standby_lag_seconds",
 			"Replication lag of the standby by the primary's clock; 0 when it is idle and up to date; absent where "+
 				"upkeep_postgres_standby_lag_bytes is.", "standby", "address"),

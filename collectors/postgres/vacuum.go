@@ -28,11 +28,11 @@ func Vacuum(t *target.Postgres) collectors.Collector {
 		lastAnalyze: gauge("last_analyze_timestamp_seconds",
 			"When the table was last analyzed, by hand or by autovacuum; absent when never."),
 		freezeAge: gauge("freeze_age_xids",
-			"Age of the oldest transaction that may still be in the table or its TOAST; the server refuses writes near "+
-				"2 billion. Absent for a table of an access method without transaction ids."),
+			"Age of the oldest transaction that may still be in the table or its TOAST; the server refuses writes "+
+				"near 2 billion. Absent for a table of an access method without transaction ids."),
 		multixactAge: gauge("multixact_age",
-			"Age of the oldest multixact, the lock of several transactions on a row, that may still be in the table or "+
-				"its TOAST; the server refuses writes near 2 billion. Absent as the other age is."),
+			"Age of the oldest multixact, the lock of several transactions on a row, that may still be in the table "+
+				"or its TOAST; the server refuses writes near 2 billion. Absent as the other age is."),
 		changed: gauge("changed_rows",
 			"Number of rows that were inserted, updated or deleted since the table was last analyzed."),
 	}

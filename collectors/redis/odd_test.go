@@ -419,7 +419,7 @@ func TestOtherVersions(t *testing.T) {
 				{`command_calls_total{command="get"}`, hand, "50", 0}, {"clients", hand, "3", 0},
 				{"clients_used_ratio", hand, absent, 0}, {"slowlog_length", hand, "0", 0},
 				{"snapshot_changes", hand, "7", 0}, {"snapshot_age_seconds", hand, "600", 0.2}}}
-			if p.timeless { // the age of a snapshot cannot be told
+			if p.timeless { // the age of a snapshot is not known
 				o.rows, o.failing = o.rows[:len(o.rows)-2], []string{"redis/persistence"}
 				o.rows = append(o.rows, row{"start_timestamp_seconds", hand, absent, 0})
 			}

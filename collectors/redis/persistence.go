@@ -136,6 +136,15 @@ func (s Snapshot) succeeded(start time.Time) bool {
 	return s.Saves != 0 && s.Took >= 0 && s.OK && !s.InProgress && s.Changes == 0
 }
 
+// silentOfSnapshots is the error of an answer without what is needed: without the clock alone, or without more.
+func silentOfSnapshots(clock bool) error {
+	if clock {
+		return errors.New("info: the age of a snapshot is not known without the server's clock, which is in INFO from " +
+			"6.2 on: grant +time, or do not rename TIME")
+	}
+	return errors.New("info: it says nothing of snapshots; is +info granted, and is this a Redis?")
+}
+
 // ReadPersistence asks a server how well its data is kept.
 func ReadPersistence(ctx context.Context, c Asker) (s Snapshot, err error) {
 	i, err := readInfo(ctx, c, "server", "persistence", "stats", "memory")
@@ -145,12 +154,8 @@ func ReadPersistence(ctx context.Context, c Asker) (s Snapshot, err error) {
 	now, clock := i.clock()
 	last, saved := i.number("rdb_last_save_time")
 	changes, changed := i.number("rdb_changes_since_last_save")
-	if !clock && saved {
-		return s, errors.New("info: the age of a snapshot is not known without the server's clock, which it tells in INFO " +
-			"from 6.2 on: grant +time, or do not rename TIME")
-	}
-	if !saved || !changed || i["rdb_last_bgsave_status"] == "" {
-		return s, errors.New("info: it says nothing of snapshots; is +info granted, and is this a Redis?")
+	if !clock || !saved || !changed || i["rdb_last_bgsave_status"] == "" {
+		return s, silentOfSnapshots(saved && !clock)
 	}
 	s = Snapshot{
 		LastSave: time.Unix(int64(last), 0).UTC(), Saves: -1, Changes: int64(changes),

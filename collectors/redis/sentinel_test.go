@@ -45,7 +45,7 @@ func TestSentinel(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{home, config} { // whoever runs it
+	for _, path := range []string{home, config} { // its user may be another
 		if err := os.Chmod(path, 0o777); err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestSentinel(t *testing.T) {
 	}
 	as("0")
 
-	// A user who may not ask about the quorum is told the rest, and a server that is none that it is none.
+	// A user who may not ask about the quorum sees the rest. A Redis server is no Sentinel.
 	few := collectortest.Answer(t, redis.Sentinel(watcher(t, strings.Replace(s.URL, "://", "://few@", 1),
 		func() (string, error) { return "pw", nil })))
 	if strings.Contains(few, "quorum_ok") || !strings.Contains(few, "primary_replicas") {

@@ -112,8 +112,9 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 		return nil, err
 	}
 	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone,
-		WithoutText: c.WithoutText, Only: c.Databases, Exclude: c.Exclude, Log: c.Log, Notes: c.Notes, StandbysListed: c.StandbysListed,
-		config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, DatabaseConnections),
+		WithoutText: c.WithoutText, Only: c.Databases, Exclude: c.Exclude, Log: c.Log, Notes: c.Notes,
+		StandbysListed: c.StandbysListed,
+		config:         config, url: c.URL, password: c.Password, slots: make(chan struct{}, DatabaseConnections),
 		ended: make(chan struct{}), databases: make(map[string]*Database)}
 	if p.Notes == nil {
 		p.Notes = new(memory)

@@ -79,7 +79,8 @@ type Targets struct {
 
 // Count returns how many targets there are.
 func (t Targets) Count() int {
-	return len(t.Postgres) + len(t.Redis) + len(t.Sentinel) + len(t.Host) + len(t.Docker) + len(t.Probe) + len(t.Backup) + len(t.Packages)
+	return len(t.Postgres) + len(t.Redis) + len(t.Sentinel) + len(t.Host) + len(t.Docker) +
+		len(t.Probe) + len(t.Backup) + len(t.Packages)
 }
 
 // Postgres is one PostgreSQL server.
@@ -91,7 +92,7 @@ type Postgres struct {
 	PasswordCommand []string  `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged. Its arguments are shown as they are to those who have the role operate, on the page of settings, and to users of the machine in the list of processes: put no secret into them."`
 	ReplicaOf       string    `yaml:"replica_of" doc:"Name of the primary (or upstream standby), if it is a target too: indexes that only queries on this standby use then count as used."`
 	StandbysListed  bool      `yaml:"standbys_listed" default:"false" doc:"Set to true if every standby of this server that answers queries is a target with replica_of, including standbys fed from the WAL archive and cascaded ones. Until then, no index counts as unused if WAL is archived, or if a standby of the last 35 days is missing or not a target."`
-	Databases       []string  `yaml:"databases" doc:"The only databases that upkeep reads and changes, without patterns. Default: all that its role may connect to. What the server tells of all databases at once, such as sizes, is still exported."`
+	Databases       []string  `yaml:"databases" doc:"The only databases that upkeep reads and changes, without patterns. Default: all that its role may connect to. What the server reports of all databases at once, such as sizes, is still exported."`
 	Exclude         []string  `yaml:"exclude" doc:"Databases that upkeep neither reads nor changes, for example those reserved by a provider, like rdsadmin or cloudsqladmin."`
 	StatementText   bool      `yaml:"statement_text" default:"true" doc:"Export the text of expensive statements, without literals."`
 	Archives        []Archive `yaml:"archives" doc:"Retention of tables: which rows are too old, and what happens to them."`
