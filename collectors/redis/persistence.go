@@ -136,11 +136,12 @@ func (s Snapshot) succeeded(start time.Time) bool {
 	return s.Saves != 0 && s.Took >= 0 && s.OK && !s.InProgress && s.Changes == 0
 }
 
-// silentOfSnapshots is the error of an answer without what is needed: without the clock alone, or without more.
+// silentOfSnapshots is the error of an answer without what is needed: without the clock alone, or
+// without more.
 func silentOfSnapshots(clock bool) error {
 	if clock {
-		return errors.New("info: the age of a snapshot is not known without the server's clock, which is in INFO from " +
-			"6.2 on: grant +time, or do not rename TIME")
+		return errors.New("info: the age of a snapshot is not known without the server's clock, which is in INFO " +
+			"from 6.2 on: grant +time, or do not rename TIME")
 	}
 	return errors.New("info: it says nothing of snapshots; is +info granted, and is this a Redis?")
 }
