@@ -27,12 +27,12 @@ func TestBenchmarksRun(t *testing.T) {
 	}
 	// Those without parts run once to find out that they have none, and print no line.
 	out, err := exec.CommandContext(t.Context(), me, "-test.run=^$", "-test.benchtime=1x", "-bench.short",
-		"-test.bench=.*/^(tables=100|clients=.*|embedded|outside|prometheus.*)$").CombinedOutput()
+		"-test.bench=.*/^(tables=100|redis|clients=.*|embedded|outside|prometheus.*)$").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"PostgresExporter/tables=100", "RedisExporter/clients=50", "Before/outside",
-		"Idle/prometheus+alertmanager", "Streams/outside"} {
+	for _, want := range []string{"PostgresExporter/tables=100", "RedisExporter/clients=50", "Hour/redis",
+		"Before/outside", "Idle/prometheus+alertmanager", "Streams/outside"} {
 		if !strings.Contains(string(out), "\nBenchmark"+want) {
 			t.Errorf("%s did not run:\n%s", want, out)
 		}

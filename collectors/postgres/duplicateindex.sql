@@ -8,7 +8,8 @@
 --
 -- The text of a key is its column, or its expression; what orders it is its
 -- operator class with its parameters, its collation, and its direction. Servers
--- before 15 have no column indnullsnotdistinct, and a row as JSON has what there is.
+-- before 15 have no column indnullsnotdistinct, and a row as JSON has what there is. An
+-- index that was dropped since the question began has no definition, and is like no other.
 select n.nspname, t.relname, c.relname, c.oid::int8, t.oid::int8,
        c.relpages * current_setting('block_size')::float8,
        m.amname::text,
@@ -22,7 +23,7 @@ select n.nspname, t.relname, c.relname, c.oid::int8, t.oid::int8,
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
        i.indimmediate,
        coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
-       array(select case k.attnum when 0 then pg_get_indexdef(i.indexrelid, k.n::int, false) else k.attnum::text end from unnest(i.indkey::int2[]) with ordinality as k (attnum, n) order by k.n),
+       array(select case k.attnum when 0 then coalesce(pg_get_indexdef(i.indexrelid, k.n::int, false), c.oid::text) else k.attnum::text end from unnest(i.indkey::int2[]) with ordinality as k (attnum, n) order by k.n),
        i.indnkeyatts::int4,
        array(select concat_ws(' ', i.indclass[k - 1], i.indcollation[k - 1], i.indoption[k - 1], array_to_string(a.attoptions, ','))
                from generate_series(1, i.indnkeyatts) k

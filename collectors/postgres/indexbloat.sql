@@ -6,7 +6,7 @@
 -- Rights: SELECT on the tables (pg_read_all_data), or superuser: what ANALYZE
 -- found is shown only to those who may read the table. Versions: 13 and later.
 -- Cost: one pass over pg_index, pg_attribute and the statistics; no file is
--- looked at.
+-- looked at. Of what was dropped since the question began, the server says null.
 --
 -- An index of an expression has statistics under its own name, a column those of
 -- its table. Equal keys share one entry (deduplication) when every operator
@@ -30,7 +30,7 @@ select n.nspname,
          and coalesce((select o.option_value::bool from pg_options_to_table(c.reloptions) o where o.option_name = 'deduplicate_items'), true)
          and bool_and(coalesce(l.collisdeterministic, true))
          and bool_and(exists (select from pg_amproc p where p.amprocfamily = k.opcfamily and p.amproclefttype = k.opcintype and p.amprocrighttype = k.opcintype and p.amprocnum = 4)),
-       has_table_privilege(t.oid, 'SELECT')
+       coalesce(has_table_privilege(t.oid, 'SELECT'), true)
   from pg_index i
   join pg_class c on c.oid = i.indexrelid
   join pg_class t on t.oid = i.indrelid

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,13 +14,13 @@ import (
 //go:embed locks.sql
 var locksSQL string
 
-// heldSQL counts the locks that are held or waited for. Rights: none. Cost: one
-// pass over the locks.
+// heldSQL counts the locks that are held or waited for. Those of a prepared transaction
+// have no process. Rights: none. Cost: one pass over the locks.
 const heldSQL = `
 select coalesce(d.datname, ''), l.mode, l.granted, count(*)::float8
   from pg_locks l
   left join pg_database d on d.oid = l.database
- where l.pid <> pg_backend_pid()
+ where l.pid is distinct from pg_backend_pid()
  group by 1, 2, 3
  order by 1, 2, 3`
 
@@ -43,7 +44,8 @@ func Locks(t *target.Postgres) collectors.Collector {
 Reads pg_locks and pg_stat_activity, once for the whole server. Rights:
 pg_read_all_stats (it is in pg_monitor), to see other roles' sessions. Cost: one
 pass over locks and sessions. Who waits behind one that waits is counted for the
-session at the head of the queue.`,
+session at the head of the queue. A prepared transaction has the state prepared, and no
+user and application: pg_prepared_xacts has them.`,
 		Metrics: []*collectors.Metric{c.held, c.blocked, c.longest},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
@@ -84,6 +86,11 @@ func (c locks) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
+	if len(blockers) == 0 && slices.ContainsFunc(held, func(r heldRow) bool { return !r.Granted }) {
+		if err := c.blind(ctx); err != nil {
+			return err
+		}
+	}
 	kept, rest := collectors.Largest(blockers, w.Limit(), func(r blockerRow) float64 { return r.Blocked })
 	if len(rest) > 0 {
 		sum := blockerRow{Database: collectors.Other, User: collectors.Other, Application: collectors.Other,
@@ -99,4 +106,13 @@ func (c locks) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Set(c.longest, r.Longest, c.target.Name, r.Database, r.User, r.Application, r.State)
 	}
 	return nil
+}
+
+// blind returns an error where the role does not see who waits.
+func (c locks) blind(ctx context.Context) error {
+	unseen, err := readServer[struct{ N int64 }](ctx, c.target, hiddenSQL)
+	if err == nil && unseen[0].N > 0 {
+		err = hidden(fmt.Sprintf("what %d sessions wait for", unseen[0].N), "pg_read_all_stats")
+	}
+	return err
 }

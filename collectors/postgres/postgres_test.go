@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,8 +167,8 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 		}
 	}
 	await(1000)
-	servertest.Exec(t, address, "insert into t select generate_series(1, 500)")
-	await(1500)
+	servertest.Exec(t, address, "insert into t select generate_series(1, 1500)")
+	await(2500)
 	if text := collectortest.Answer(t, c); strings.Contains(text,
 		`last_analyze_timestamp_seconds{server="s",database="`+name) {
 		t.Errorf("never analyzed:\n%s", text)
@@ -196,6 +197,40 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 	}
 	if after := asked(); !after.Equal(before) {
 		t.Errorf("it was asked at %s, and again at %s", before, after)
+	}
+}
+
+// Where there are more databases than connections are kept, a few changed rows are not worth a
+// visit, and a thousand are.
+func TestVacuumOfManyDatabases(t *testing.T) {
+	t.Parallel()
+	var names []string
+	var address, name string
+	for range target.DatabaseConnections + 1 {
+		address, name = servertest.Database(t)
+		names = append(names, name)
+	}
+	db := connect(t, address)
+	insert := func(rows int) {
+		t.Helper()
+		for _, sql := range []string{fmt.Sprintf("insert into t select generate_series(1, %d)", rows),
+			"select pg_stat_force_next_flush()"} {
+			if _, err := db.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	servertest.Exec(t, address, "create table t (id int)")
+	insert(100)
+	c := postgres.Vacuum(looked(t, target.PostgresConfig{URL: servertest.Postgres(t), Databases: names}))
+	sample := `upkeep_postgres_table_live_rows{server="s",database="` + name + `",schema="public",table="t"`
+	for _, step := range []struct{ more, want int }{{0, 100}, {500, 100}, {600, 1200}, {10, 1200}} {
+		if step.more > 0 {
+			insert(step.more)
+		}
+		if got := value(t, collectortest.Answer(t, c), sample); got != float64(step.want) {
+			t.Errorf("%d more rows: %v, want %d", step.more, got, step.want)
+		}
 	}
 }
 

@@ -11,22 +11,23 @@ import (
 // The standbys and upstream of this server, and what its slots retain.
 //
 // Rights: pg_monitor, to see where the standbys are. Versions: 13 and later.
-// Cost: a row for each standby and slot.
+// Cost: a row for each standby and slot. GREATEST passes over what is null: where a
+// position is not known, what is measured from it is not known either, and not 0.
 const (
 	standbysSQL = `
 select coalesce(nullif(application_name, ''), 'unnamed'), coalesce(host(client_addr), 'local'),
-       greatest(max(pg_wal_lsn_diff(case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
-         else pg_current_wal_lsn() end, replay_lsn)), 0)::float8,
+       max(case when behind < 0 then 0 else behind end)::float8,
        coalesce(max(extract(epoch from replay_lag)), 0)::float8,
        count(*) filter (where state is null)
-  from pg_stat_replication
+  from (select *, pg_wal_lsn_diff(case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+          else pg_current_wal_lsn() end, replay_lsn) as behind from pg_stat_replication) senders
  group by 1, 2
  order by 1, 2`
 
 	slotsSQL = `
 select slot_name::text, slot_type, active,
-       greatest(pg_wal_lsn_diff(case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
-         else pg_current_wal_lsn() end, restart_lsn), 0)::float8,
+       case when restart_lsn is not null then greatest(pg_wal_lsn_diff(case when pg_is_in_recovery()
+         then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) else pg_current_wal_lsn() end, restart_lsn), 0) end::float8,
        coalesce(wal_status = 'lost', false),
        coalesce(greatest(age(xmin), age(catalog_xmin)), 0)::float8
   from pg_replication_slots
@@ -40,7 +41,7 @@ select pg_is_in_recovery(),
        case when not pg_is_in_recovery() then null
             when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
             else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) end::float8,
-       case when pg_is_in_recovery() then
+       case when pg_is_in_recovery() and pg_last_wal_receive_lsn() is not null then
          greatest(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), 0) end::float8,
        (select count(*) from pg_stat_wal_receiver where status = 'streaming')::float8`
 )
@@ -59,11 +60,11 @@ func Replication(t *target.Postgres) collectors.Collector {
 				"standby that only reads archives."),
 		streaming: gauge("receiver_streaming",
 			"1 when the standby receives from its primary, 0 when it does not; absent on a primary."),
-		lagBytes: gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet.", "standby",
-			"address"),
+		lagBytes: gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet; absent for a "+
+			"receiver that replays none, as pg_receivewal.", "standby", "address"),
 		lagSeconds: gauge("standby_lag_seconds",
-			"Replication lag of the standby by the primary's clock; 0 when it is idle and up to date.", "standby",
-			"address"),
+			"Replication lag of the standby by the primary's clock; 0 when it is idle and up to date; absent where "+
+				"upkeep_postgres_standby_lag_bytes is.", "standby", "address"),
 		active: gauge("slot_active", "1 when a consumer is connected to the slot, else 0.", "slot",
 			"type"),
 		kept: gauge("slot_kept_bytes", "Write-ahead log that is retained for the slot; absent without any.",
@@ -156,7 +157,7 @@ func (c replication) collect(ctx context.Context, w *collectors.Writer) error {
 		if r.Hidden > 0 {
 			return hidden("the state of standbys", "pg_monitor")
 		}
-		if r.Bytes != nil { // nil while a base backup is sent
+		if r.Bytes != nil { // nil while a base backup is sent, and of a receiver that replays nothing
 			w.Set(c.lagBytes, *r.Bytes, name, r.Name, r.Address)
 			w.Set(c.lagSeconds, r.Seconds, name, r.Name, r.Address)
 		}

@@ -7,16 +7,18 @@
 -- A sequence can have room where the column that it feeds has none: the nearer
 -- end counts. One that cycles has no end. A column takes the values of a sequence that it
 -- owns, or that its default names; of several columns, that with the nearest end counts.
+-- One that was dropped since the question began has no rights to it, and its value is not asked for.
 select n.nspname, c.relname,
        coalesce(f.relname, ''), coalesce(f.attname, ''),
        case when s.seqincrement > 0
-              then (pg_sequence_last_value(c.oid)::float8 - s.seqmin) / nullif(least(s.seqmax, case f.atttypid when 'int2'::regtype then 32767 when 'int4'::regtype then 2147483647 else s.seqmax end)::float8 - s.seqmin, 0)
-              else (s.seqmax - pg_sequence_last_value(c.oid)::float8) / nullif(s.seqmax::float8 - greatest(s.seqmin, case f.atttypid when 'int2'::regtype then -32768 when 'int4'::regtype then -2147483648 else s.seqmin end), 0)
+              then (v.last::float8 - s.seqmin) / nullif(least(s.seqmax, case f.atttypid when 'int2'::regtype then 32767 when 'int4'::regtype then 2147483647 else s.seqmax end)::float8 - s.seqmin, 0)
+              else (s.seqmax - v.last::float8) / nullif(s.seqmax::float8 - greatest(s.seqmin, case f.atttypid when 'int2'::regtype then -32768 when 'int4'::regtype then -2147483648 else s.seqmin end), 0)
        end::float8,
-       has_sequence_privilege(c.oid, 'SELECT') or has_sequence_privilege(c.oid, 'USAGE')
+       coalesce(has_sequence_privilege(c.oid, 'SELECT, USAGE'), true)
   from pg_sequence s
   join pg_class c on c.oid = s.seqrelid
   join pg_namespace n on n.oid = c.relnamespace
+  cross join lateral (select case when has_sequence_privilege(c.oid, 'SELECT, USAGE') then pg_sequence_last_value(c.oid) end as last offset 0) v
   left join lateral (
     select t.relname, a.attname, a.atttypid
       from (select d.refobjid, d.refobjsubid

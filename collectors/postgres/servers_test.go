@@ -118,6 +118,10 @@ func TestEveryVersion(t *testing.T) {
 				t.Errorf("%v rows of a partitioned table are past their age, want about 1000", n)
 			}
 			said[version] = names(all)
+			if version == "13" || version == "18" { // and 15, by itself
+				servertest.NewDatabase(t, s.URL, "odd")
+				oddDatabase(t, strings.Replace(s.URL, "/postgres?", "/odd?", 1), "odd")
+			}
 		})
 	}
 	// Servers before 15 tell when their statistics began, and 18 has checksums unless
@@ -140,7 +144,7 @@ func TestEveryVersion(t *testing.T) {
 }
 
 // standby makes a standby of a server and starts it.
-func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
+func standby(t *testing.T, primary *sandbox.Postgres, settings map[string]string) *sandbox.Postgres {
 	t.Helper()
 	dir, err := servertest.Dir()
 	if err != nil {
@@ -169,8 +173,7 @@ func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	if out, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
-	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder,
-		Settings: map[string]string{"hot_standby": "on", "shared_preload_libraries": "pg_stat_statements"}})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +191,9 @@ func TestStandby(t *testing.T) {
 	one := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical",
 		"fsync": "off", "autovacuum": "off"})
 	prepare(t, one)
-	two := standby(t, one)
+	receivers(t, one)
+	alone(t, standby(t, one, map[string]string{"primary_conninfo": "", "restore_command": "false"}))
+	two := standby(t, one, map[string]string{"shared_preload_libraries": "pg_stat_statements"})
 	primary, replica := watching(t, one.URL), watching(t, two.URL)
 
 	text := collectortest.Answer(t, postgres.Replication(primary))

@@ -18,12 +18,24 @@ type StatementsPlace struct {
 
 const statementsExtensionSQL = `select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_stat_statements'`
 
+// loadedSQL reports whether the server has loaded the library, without which no database
+// can use the extension.
+const loadedSQL = `select exists (select from pg_settings where name = 'pg_stat_statements.max')`
+
 // FindStatements looks for a database that has the extension, beginning with the one
-// that the target names. Its statistics are of the whole server.
+// that the target names. Its statistics are of the whole server. Where the library is not
+// loaded, the others are not connected to.
 func FindStatements(ctx context.Context, t *target.Postgres) (p StatementsPlace, err error) {
 	names, err := t.Databases(ctx)
 	if err != nil {
 		return p, err
+	}
+	loaded, err := readServer[struct{ Is bool }](ctx, t, loadedSQL)
+	if err != nil {
+		return p, err
+	}
+	if !loaded[0].Is {
+		names = nil
 	}
 	for _, name := range append([]string{t.Maintenance()}, names...) {
 		db, err := t.Database(name)

@@ -6,7 +6,7 @@
 -- Rights: SELECT on the tables (pg_read_all_data), or superuser: what ANALYZE
 -- found is shown only to those who may read the table. Versions: 13 and later.
 -- Cost: one pass over pg_class, pg_attribute and the statistics; no file is
--- looked at.
+-- looked at. Of what was dropped since the question began, the server says null.
 select n.nspname,
        c.relname,
        c.relpages::int8,
@@ -17,7 +17,7 @@ select n.nspname,
        array_agg(a.attalign::text order by a.attnum),
        array_agg(s.width::float8 order by a.attnum),
        array_agg(s.null_frac::float8 order by a.attnum),
-       has_table_privilege(c.oid, 'SELECT'),
+       coalesce(has_table_privilege(c.oid, 'SELECT'), true),
        coalesce(min(o.relpages) filter (where o.reltuples >= 0), 0)::int8,
        coalesce(min(o.reltuples) filter (where o.reltuples >= 0), 0)::float8
   from pg_class c

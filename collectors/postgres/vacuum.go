@@ -28,10 +28,11 @@ func Vacuum(t *target.Postgres) collectors.Collector {
 		lastAnalyze: gauge("last_analyze_timestamp_seconds",
 			"When the table was last analyzed, by hand or by autovacuum; absent when never."),
 		freezeAge: gauge("freeze_age_xids",
-			"Age of the oldest transaction that may still be in the table; the server refuses writes near 2 billion."),
+			"Age of the oldest transaction that may still be in the table or its TOAST; the server refuses writes "+
+				"near 2 billion. Absent for a table of an access method without transaction ids."),
 		multixactAge: gauge("multixact_age",
-			"Age of the oldest multixact, the lock of several transactions on a row, that may still be in the table; "+
-				"the server refuses writes near 2 billion."),
+			"Age of the oldest multixact, the lock of several transactions on a row, that may still be in the table "+
+				"or its TOAST; the server refuses writes near 2 billion. Absent as the other age is."),
 		changed: gauge("changed_rows",
 			"Number of rows that were inserted, updated or deleted since the table was last analyzed."),
 	}
@@ -44,7 +45,8 @@ Reads pg_class and the cumulative statistics of every database. Rights: CONNECT
 on each database. Cost: one pass over pg_class for each database; no file is
 looked at, but those of tables that were never vacuumed or analyzed. A database in which
 no row was changed since the last time is not connected to: its figures stay for five
-minutes at most. After a crash or a reset the server's statistics are empty: what they
+minutes at most. Nor is one with fewer than a thousand changed rows, where the server has
+more than five databases: each visit costs it a connection. After a crash or a reset the server's statistics are empty: what they
 do not know of a table is left out, and not zero, until it is vacuumed or analyzed.
 Where dead rows were counted since, the ratio is theirs to the live rows that the
 catalog knows of (reltuples), and so the least that it can be. The action
@@ -61,6 +63,10 @@ postgres/vacuum lowers the dead ratio, and postgres/analyze the changed rows.`,
 // unchanged is how long the figures of a database stay in which nothing was changed:
 // a vacuum changes none of the counters that are looked at.
 const unchanged = 5 * time.Minute
+
+// few changed rows are not worth a new connection, where there are more databases than connections are
+// kept: the alert of dead rows wants ten times as many of one table.
+const few = 1000
 
 // changesSQL counts the rows that were changed in each database, once for the whole
 // server.
@@ -96,9 +102,14 @@ func (c *vacuum) read(ctx context.Context) (all []in[VacuumRow], err error) {
 		now[r.Database] = r.Rows
 	}
 	seen := make(map[string]visit, len(c.seen)) // without databases that are gone
+	least := 1.0
+	if len(c.seen) > target.DatabaseConnections {
+		least = few
+	}
 	err = eachDatabase(ctx, c.target, func(database string, q Querier) error {
 		v, ok := c.seen[database]
-		if !ok || v.changes != now[database] || time.Since(v.at) > unchanged {
+		more := now[database] - v.changes
+		if !ok || more >= least || more < 0 || time.Since(v.at) > unchanged {
 			rows, err := ReadVacuum(ctx, q, Subject{})
 			if err != nil {
 				return err
@@ -130,8 +141,11 @@ func (c *vacuum) collect(ctx context.Context, w *collectors.Writer) error {
 				set(m, *v)
 			}
 		}
-		set(c.freezeAge, float64(r.FreezeAge))
-		set(c.multixactAge, float64(r.MultixactAge))
+		for m, v := range map[*collectors.Metric]*int64{c.freezeAge: r.FreezeAge, c.multixactAge: r.MultixactAge} {
+			if v != nil {
+				set(m, float64(*v))
+			}
+		}
 		if r.LastVacuum != nil {
 			set(c.lastVacuum, float64(r.LastVacuum.UnixMilli())/1000)
 		}
@@ -158,9 +172,8 @@ type VacuumRow struct {
 	DeadRatio               *float64 // the same
 	Young                   bool     // the counters began after the table had rows: there may be more dead ones
 	LastVacuum, LastAnalyze *time.Time
-	VacuumCount             int64 // of vacuums by hand, since the statistics were reset
-	FreezeAge               int64 // in transactions
-	MultixactAge            int64
+	VacuumCount             int64    // of vacuums by hand, since the statistics were reset
+	FreezeAge, MultixactAge *int64   // in transactions, TOAST included; nil where its access method keeps none
 	Changed                 *float64 // rows since the last ANALYZE; nil when it is not known
 	AnalyzeCount            int64    // of analyzes by hand, since the statistics were reset
 }

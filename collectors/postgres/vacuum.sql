@@ -1,6 +1,8 @@
 -- How much of each table is dead, and when it was last vacuumed and analyzed?
 --
--- Partitioned tables have no rows of their own; their partitions are here.
+-- Partitioned tables have no rows of their own; their partitions are here. A table is as
+-- old as its TOAST, which may be vacuumed without it or left out. One of an access method
+-- that keeps no transaction ids has no age.
 --
 -- Rights: none beyond CONNECT; the cumulative statistics are for everybody.
 -- Versions: 13 and later. Cost: one pass over pg_class; the file is looked at (not
@@ -18,7 +20,9 @@
 -- sign that no dead row exists, and the catalog has the number of live ones. What is
 -- not known is null.
 with counts as (
-  select c.oid, n.nspname, c.relname, c.reltuples, c.relpages, c.relfrozenxid, c.relminmxid,
+  select c.oid, n.nspname, c.relname, c.reltuples, c.relpages,
+         greatest(case when c.relfrozenxid::text <> '0' then age(c.relfrozenxid) end, case when o.relfrozenxid::text <> '0' then age(o.relfrozenxid) end) as xids,
+         greatest(case when c.relminmxid::text <> '0' then mxid_age(c.relminmxid) end, case when o.relminmxid::text <> '0' then mxid_age(o.relminmxid) end) as multixacts,
          pg_stat_get_live_tuples(c.oid)::float8 as live,
          pg_stat_get_dead_tuples(c.oid)::float8 as dead,
          pg_stat_get_mod_since_analyze(c.oid)::float8 as changed,
@@ -26,6 +30,7 @@ with counts as (
          greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid)) as analyzed
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
+    left join pg_class o on o.oid = c.reltoastrelid and c.reltoastrelid <> 0
    where c.relkind in ('r', 'm')
      and c.relpersistence <> 't'
      and n.nspname <> all (array['pg_catalog', 'information_schema'])
@@ -63,8 +68,8 @@ select t.nspname,
        t.vacuumed,
        t.analyzed,
        pg_stat_get_vacuum_count(t.oid),
-       age(t.relfrozenxid)::int8,
-       mxid_age(t.relminmxid)::int8,
+       t.xids::int8,
+       t.multixacts::int8,
        case when t.counters <> 'young' or t.changed > 0 then t.changed end,
        pg_stat_get_analyze_count(t.oid)
   from judged t

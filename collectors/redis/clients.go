@@ -55,7 +55,7 @@ type clients struct {
 }
 
 func (c clients) collect(ctx context.Context, w *collectors.Writer) error {
-	i, err := readInfo(ctx, c.target.Client, "clients", "stats")
+	i, err := readInfo(ctx, c.target, "clients", "stats")
 	if err != nil {
 		return err
 	}

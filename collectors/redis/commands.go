@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -22,7 +23,7 @@ func latencyBounds() []float64 {
 
 // Commands reports how often each command is run and how long it takes.
 func Commands(t *target.Redis) collectors.Collector {
-	c := commands{
+	c := &commands{
 		target:  t,
 		calls:   counter("command_calls_total", "Executions of the command.", "command"),
 		seconds: counter("command_seconds_total", "Execution time of the command.", "command"),
@@ -39,7 +40,7 @@ func Commands(t *target.Redis) collectors.Collector {
 
 Reads INFO commandstats and LATENCY HISTOGRAM. Rights: +info and
 +latency|histogram; without the second, or before Redis 7.0, there are no
-histograms. Cost: two commands. The commands that took the most server time
+histograms, and the server is asked again after ten minutes. Cost: two commands. The commands that took the most server time
 are exported, up to the limit, and the sum of the others.`,
 		Metrics: []*collectors.Metric{c.calls, c.seconds, c.failures, c.latency},
 		Every:   every,
@@ -52,6 +53,8 @@ are exported, up to the limit, and the sum of the others.`,
 type commands struct {
 	target                            *target.Redis
 	calls, seconds, failures, latency *collectors.Metric
+
+	refused time.Time // when the server refused histograms last
 }
 
 // commandCost is what one command cost.
@@ -61,8 +64,8 @@ type commandCost struct {
 	counted                  bool // failures are
 }
 
-func (c commands) collect(ctx context.Context, w *collectors.Writer) error {
-	i, err := readInfo(ctx, c.target.Client, "commandstats")
+func (c *commands) collect(ctx context.Context, w *collectors.Writer) error {
+	i, err := readInfo(ctx, c.target, "commandstats")
 	if err != nil {
 		return err
 	}
@@ -114,10 +117,14 @@ func costs(i info) (all []commandCost, err error) {
 
 // histograms writes the distribution of the exported commands. A server
 // without histograms is not a fault.
-func (c commands) histograms(ctx context.Context, w *collectors.Writer, seconds map[string]float64) error {
+func (c *commands) histograms(ctx context.Context, w *collectors.Writer, seconds map[string]float64) error {
+	if time.Since(c.refused) < askAgain {
+		return nil
+	}
 	answer, err := c.target.Client.Do(ctx, "latency", "histogram").Result()
 	if err != nil {
 		if _, said := errors.AsType[redis.Error](err); said { // the right is missing, or the server has no such command
+			c.refused = time.Now()
 			return nil
 		}
 		return fmt.Errorf("latency histogram: %w", err)

@@ -47,7 +47,7 @@ type keyspace struct {
 }
 
 func (c keyspace) collect(ctx context.Context, w *collectors.Writer) error {
-	i, err := readInfo(ctx, c.target.Client, "keyspace", "stats")
+	i, err := readInfo(ctx, c.target, "keyspace", "stats")
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ type memory struct {
 }
 
 func (c memory) collect(ctx context.Context, w *collectors.Writer) error {
-	i, err := readInfo(ctx, c.target.Client, "memory", "stats")
+	i, err := readInfo(ctx, c.target, "memory", "stats")
 	if err != nil {
 		return err
 	}

@@ -8,26 +8,32 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
+// every returns each collector of a server.
+func every(r *target.Redis) []collectors.Collector {
+	return []collectors.Collector{redis.Server(r), redis.Memory(r), redis.Persistence(r), redis.Keyspace(r),
+		redis.Clients(r), redis.Replication(r), redis.Commands(r), redis.Slowlog(r)}
+}
+
 // asked asks every collector of a server once, and returns the series and which of them
 // have failed.
 func asked(t *testing.T, r *target.Redis) (series string, failed []string) {
 	t.Helper()
 	var text strings.Builder
-	for _, of := range []func(*target.Redis) collectors.Collector{redis.Server, redis.Memory, redis.Persistence,
-		redis.Keyspace, redis.Clients, redis.Replication, redis.Commands, redis.Slowlog} {
-		c := of(r)
+	for _, c := range every(r) {
 		w := collectors.NewWriter(c)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		if err := c.Collect(ctx, w); err != nil {
@@ -39,16 +45,56 @@ func asked(t *testing.T, r *target.Redis) (series string, failed []string) {
 	return text.String(), failed
 }
 
-// An oddity is a way to run a server, what must be exported of it and what must not.
+// An oddity is a way to run a server, and the series that must tell it.
 type oddity struct {
 	name     string
 	args     []string                              // of the server
 	before   func(t *testing.T, c *goredis.Client) // by its administrator
 	user     string                                // "user:password" that upkeep has; "" is the default user
-	has      []string                              // series without upkeep_redis_
-	lacks    []string                              // beginnings of series
-	failing  []string                              // collectors that may fail
-	password string                                // of the default user
+	rows     []row
+	failing  []string // collectors that may fail
+	password string   // of the default user
+}
+
+// A row is a series without upkeep_redis_ and the server, and its truth: a field of INFO that redis-cli
+// reads, or a figure of the test's own.
+type row struct {
+	series, source, truth string
+	within                float64
+}
+
+const (
+	hand, absent = collectortest.Hand, collectortest.Absent
+	cli          = "redis-cli"
+)
+
+// table returns the rows of an oddity.
+func (o oddity) table() (all []collectortest.Oddity) {
+	for _, r := range o.rows {
+		all = append(all, collectortest.Oddity{Name: o.name, Series: r.series, Source: r.source, Truth: r.truth,
+			Within: r.within})
+	}
+	return all
+}
+
+// whole is what each server says to who may ask.
+func whole(more ...row) []row {
+	return append([]row{
+		{"up", hand, "1", 0},
+		{`down{reason="refused"}`, hand, absent, 0},
+		{"memory_used_bytes", cli, "used_memory", 0.5},
+		{"memory_peak_bytes", cli, "used_memory_peak", 0.5},
+		{"snapshot_changes", cli, "rdb_changes_since_last_save", 0},
+		{"clients_max", cli, "maxclients", 0},
+		{"evicted_keys_total", cli, "evicted_keys", 0},
+		{"start_timestamp_seconds", hand, fmt.Sprint(time.Now().Unix()), 1e-6}, // half an hour
+	}, more...)
+}
+
+// down is what a server says that cannot be asked.
+func down(up, reason string) []row {
+	return []row{{"up", hand, up, 0}, {fmt.Sprintf("down{reason=%q}", reason), hand, "1", 0},
+		{"memory_used_bytes", hand, absent, 0}}
 }
 
 func oddities(t *testing.T) []oddity {
@@ -65,50 +111,56 @@ func oddities(t *testing.T) []oddity {
 			}
 		}
 	}
-	whole := []string{`up{server="s"} 1`, `memory_used_bytes{server="s"}`, `snapshot_changes{server="s"}`,
-		`clients{server="s"}`}
 	return []oddity{
-		{name: "nothing odd", has: append(whole, `slowlog_length{server="s"} 0`), lacks: []string{"down"}},
-		{name: "LATENCY has no name", args: []string{"--rename-command", "LATENCY", ""}, has: append(whole,
-			`command_calls_total{server="s",command="info"}`), lacks: []string{"command_duration"}},
-		{name: "CLIENT has no name", args: []string{"--rename-command", "CLIENT", ""}, has: whole},
-		{name: "SLOWLOG has another name", args: []string{"--rename-command", "SLOWLOG", "slow"}, has: whole,
-			lacks: []string{"slowlog_length"}},
+		{name: "nothing odd", rows: whole(row{"slowlog_length", hand, "0", 0})},
+		{name: "LATENCY has no name", args: []string{"--rename-command", "LATENCY", ""}, before: do("set", "k", "v"),
+			rows: whole(row{`command_calls_total{command="set"}`, cli, "cmdstat_set.calls", 0},
+				row{`command_seconds_total{command="set"}`, cli, "cmdstat_set.usec", 1},
+				row{`command_duration_seconds_count{command="set"}`, hand, absent, 0})},
+		{name: "CLIENT has no name", args: []string{"--rename-command", "CLIENT", ""}, rows: whole()},
+		{name: "SLOWLOG has another name", args: []string{"--rename-command", "SLOWLOG", "slow"},
+			rows: whole(row{"slowlog_length", hand, absent, 0})},
 		{name: "CONFIG and MEMORY have no names", args: []string{"--rename-command", "CONFIG", "", "--rename-command",
-			"MEMORY", ""}, has: whole},
+			"MEMORY", ""}, rows: whole()},
 		{name: "a user with INFO alone", before: do("acl", "setuser", "eyes", "on", ">pw", "+info", "+hello", "+ping"),
-			user: "eyes:pw", has: whole, failing: []string{"redis/slowlog"}},
+			user: "eyes:pw", rows: whole(), failing: []string{"redis/slowlog"}},
 		{name: "a user with nothing", before: do("acl", "setuser", "none", "on", ">pw", "-@all"), user: "none:pw",
-			has: []string{`up{server="s"} 1`, `down{server="s",reason="permission"} 1`}, failing: []string{"redis/"}},
-		{name: "a wrong password", user: "default:wrong", password: "right",
-			has:     []string{`up{server="s"} 0`, `down{server="s",reason="authentication"} 1`},
+			rows: down("1", "permission"), failing: []string{"redis/"}},
+		{name: "a wrong password", user: "default:wrong", password: "right", rows: down("0", "authentication"),
 			failing: []string{"redis/"}},
-		{name: "no password", password: "right",
-			has:     []string{`up{server="s"} 0`, `down{server="s",reason="authentication"} 1`},
-			failing: []string{"redis/"}},
-		{name: "a password with signs of URLs", password: "a:b@c/d?e#f%20", user: "default:a:b@c/d?e#f%20", has: whole},
+		{name: "no password", password: "right", rows: down("0", "authentication"), failing: []string{"redis/"}},
+		{name: "a password with signs of URLs", password: "a:b@c/d?e#f%20", user: "default:a:b@c/d?e#f%20",
+			rows: whole()},
 		{name: "a database beyond 65535", args: []string{"--databases", "100000"},
 			before: func(t *testing.T, c *goredis.Client) {
 				t.Helper()
 				if _, err := c.Pipelined(t.Context(), func(p goredis.Pipeliner) error {
 					p.Do(t.Context(), "select", 70000)
 					p.Set(t.Context(), "k", "v", 0)
+					p.Set(t.Context(), "e", "v", time.Hour)
 					p.Do(t.Context(), "select", 0)
 					return nil
 				}); err != nil {
 					t.Fatal(err)
 				}
-			}, has: append(whole, `keys{server="s",db="70000"} 1`)},
-		{name: "no limit of memory", args: []string{"--maxmemory", "0"}, has: whole,
-			lacks: []string{"memory_used_ratio"}},
+			}, rows: whole(row{`keys{db="70000"}`, cli, "db70000.keys", 0},
+				row{`expiring_keys{db="70000"}`, cli, "db70000.expires", 0}, row{`keys{db="0"}`, hand, absent, 0})},
+		{name: "no limit of memory", args: []string{"--maxmemory", "0"},
+			rows: whole(row{"memory_used_ratio", hand, absent, 0}, row{"memory_max_bytes", hand, absent, 0})},
+		{name: "a limit of memory", args: []string{"--maxmemory", "100mb"},
+			rows: whole(row{"memory_max_bytes", cli, "maxmemory", 0})},
 		{name: "an append-only file", args: []string{"--appendonly", "yes"},
-			has: append(whole, `aof_enabled{server="s"} 1`,
-				`aof_ok{server="s"} 1`)},
-		{name: "a cluster's node", args: []string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus)}, has: whole},
-		{name: "no snapshots", args: []string{"--save", ""}, has: append(whole, `snapshot_ok{server="s"} 1`),
-			lacks: []string{"snapshot_last_success"}},
-		{name: "a replica whose primary is not there", args: []string{"--replicaof", "127.0.0.1", "1"}, has: whole},
-		{name: "a slow log of everything", args: []string{"--slowlog-log-slower-than", "0"}, has: whole},
+			rows: whole(row{"aof_enabled", cli, "aof_enabled", 0}, row{"aof_ok", hand, "1", 0},
+				row{"aof_size_bytes", cli, "aof_current_size", 0})},
+		{name: "a cluster's node", args: []string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus)},
+			rows: whole()},
+		{name: "no snapshots", args: []string{"--save", ""}, rows: whole(row{"snapshot_ok", hand, "1", 0},
+			row{"snapshot_last_success_timestamp_seconds", hand, absent, 0}, row{"aof_ok", hand, absent, 0})},
+		{name: "a replica whose primary is not there", args: []string{"--replicaof", "127.0.0.1", "1"},
+			rows: whole(row{"is_replica", hand, "1", 0}, row{"primary_link_up", hand, "0", 0},
+				row{"primary_silent_seconds", hand, absent, 0})},
+		{name: "a slow log of everything", args: []string{"--slowlog-log-slower-than", "0"},
+			before: do("set", "k", "v"), rows: whole(row{`slowlog_entries_total{command="set"}`, hand, "1", 0})},
 		{name: "too many clients", args: []string{"--maxclients", "1"},
 			before: func(t *testing.T, c *goredis.Client) {
 				t.Helper()
@@ -118,7 +170,7 @@ func oddities(t *testing.T) []oddity {
 					t.Fatal(err)
 				}
 			},
-			has:     []string{`up{server="s"} 0`}, // the server's words may be lost with the connection
+			rows:    []row{{"up", hand, "0", 0}}, // the server's words may be lost with the connection
 			failing: []string{"redis/"}},
 		{name: "busy with a script", args: []string{"--busy-reply-threshold", "50"},
 			before: func(t *testing.T, c *goredis.Client) {
@@ -140,8 +192,7 @@ func oddities(t *testing.T) []oddity {
 					return err != nil && strings.HasPrefix(err.Error(), "BUSY")
 				})
 			},
-			has:     []string{`up{server="s"} 1`, `down{server="s",reason="busy"} 1`},
-			failing: []string{"redis/"}},
+			rows: down("1", "busy"), failing: []string{"redis/"}},
 	}
 }
 
@@ -172,13 +223,17 @@ func TestOddServers(t *testing.T) {
 				k.URL = strings.Replace(s.URL, "://", "://"+user+"@", 1)
 				k.Password = func() (string, error) { return password, nil }
 			}
-			o.holds(t, k)
+			client := []string{"-p", strconv.Itoa(s.Port)}
+			if o.password != "" {
+				client = append(client, "--no-auth-warning", "-a", o.password)
+			}
+			o.holds(t, k, collectortest.RedisCLI(t, client...))
 		})
 	}
 }
 
 // holds compares what is exported with what must be.
-func (o oddity) holds(t *testing.T, k target.RedisConfig) {
+func (o oddity) holds(t *testing.T, k target.RedisConfig, client collectortest.Source) *target.Redis {
 	t.Helper()
 	r, err := target.NewRedis(k)
 	if err != nil {
@@ -186,21 +241,16 @@ func (o oddity) holds(t *testing.T, k target.RedisConfig) {
 	}
 	t.Cleanup(r.Close)
 	text, failed := asked(t, r)
-	for _, want := range o.has {
-		if !strings.Contains(text, "\nupkeep_redis_"+want) && !strings.HasPrefix(text, "upkeep_redis_"+want) {
-			t.Errorf("no %s in:\n%s", want, text)
-		}
-	}
-	for _, no := range o.lacks {
-		if strings.Contains(text, "upkeep_redis_"+no) {
-			t.Errorf("%s is exported:\n%s", no, text)
-		}
+	sources := map[string]collectortest.Source{cli: client}
+	if err := collectortest.Odd("upkeep_redis_", text, sources, o.table()); err != nil {
+		t.Error(err)
 	}
 	for _, f := range failed {
 		if !excused(f, o.failing) {
 			t.Error(f)
 		}
 	}
+	return r
 }
 
 func excused(fault string, begins []string) bool {
@@ -218,6 +268,10 @@ type played struct {
 	sections bool // INFO takes several sections
 	hello    bool
 	latency  string // what LATENCY HISTOGRAM is answered with
+	timeless bool   // TIME may not be asked
+	more     string // lines of INFO
+
+	refused *atomic.Int64 // questions that were answered with an error
 }
 
 const playedInfo = "# Server\r\nredis_version:%s\r\nredis_mode:standalone\r\nprocess_id:1\r\nrun_id:%040d\r\n" +
@@ -262,7 +316,11 @@ func (p played) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
-		if _, err := io.WriteString(c, p.answer(words)); err != nil {
+		answer := p.answer(words)
+		if strings.HasPrefix(answer, "-") && words[0] != "hello" { // a new connection says it
+			p.refused.Add(1)
+		}
+		if _, err := io.WriteString(c, answer); err != nil {
 			return
 		}
 	}
@@ -306,7 +364,7 @@ func (p played) answer(words []string) string {
 		if len(words) > 2 && !p.sections {
 			return "-ERR syntax error\r\n"
 		}
-		text := fmt.Sprintf(playedInfo, p.version, 7, time.Now().Add(-10*time.Minute).Unix())
+		text := p.more + fmt.Sprintf(playedInfo, p.version, 7, time.Now().Add(-10*time.Minute).Unix())
 		if p.version < "6" { // which knows no microseconds
 			text = strings.Replace(text, "server_time_usec:1700000000000000\r\n", "", 1)
 		} else {
@@ -314,6 +372,9 @@ func (p played) answer(words []string) string {
 		}
 		return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text)
 	case "time":
+		if p.timeless {
+			return "-ERR unknown command `TIME`, with args beginning with: \r\n"
+		}
 		now := time.Now()
 		seconds, micros := strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond()/1000)
 		return fmt.Sprintf("*2\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(seconds), seconds, len(micros), micros)
@@ -328,24 +389,54 @@ func (p played) answer(words []string) string {
 	return "-ERR unknown command `" + words[0] + "`, with args beginning with: \r\n"
 }
 
-// Versions that Debian does not have, by what they answer.
+// Versions that Debian does not have, by what they answer. What one of them refuses it is not asked each time: it
+// counts that as an error of its clients.
 func TestOtherVersions(t *testing.T) {
 	t.Parallel()
+	const unknown = "-ERR Unknown subcommand or wrong number of arguments for 'HISTOGRAM'. Try LATENCY HELP.\r\n"
 	for _, p := range []played{
-		{version: "5.0.14", latency: "-ERR Unknown subcommand or wrong number of arguments for 'HISTOGRAM'. Try " +
-			"LATENCY HELP.\r\n"},
-		{version: "6.2.14", hello: true, latency: "-ERR Unknown subcommand or wrong number of arguments for " +
-			"'HISTOGRAM'. Try LATENCY HELP.\r\n"},
+		{version: "5.0.14", latency: unknown},
+		{version: "5.0.9", latency: unknown, timeless: true},
+		{version: "6.2.14", hello: true, latency: unknown},
+		{version: "7.2.4", hello: true, sections: true, latency: "%0\r\n", more: "server_name:valkey\r\n" +
+			"valkey_version:8.1.3\r\nvalkey_release_stage:ga\r\n"},
 		{version: "7.4.2", hello: true, sections: true, latency: "%0\r\n"},
-		{version: "8.2.1", hello: true, sections: true, latency: "%0\r\n"},
+		{version: "8.2.1", hello: true, sections: true, latency: "-NOPERM User upkeep has no permissions to run the " +
+			"'latency|histogram' command\r\n"},
 	} {
 		t.Run(p.version, func(t *testing.T) {
 			t.Parallel()
-			oddity{has: []string{`up{server="s"} 1`, `info{server="s",version="` + p.version + `"} 1`,
-				`memory_used_bytes{server="s"} 1048576`, `snapshot_changes{server="s"} 7`,
-				`keys{server="s",db="0"} 12`, `command_calls_total{server="s",command="get"} 50`,
-				`clients{server="s"} 3`}, lacks: []string{"down"}}.
-				holds(t, target.RedisConfig{Name: "s", URL: p.play(t)})
+			p.refused = new(atomic.Int64)
+			name := p.version
+			if strings.Contains(p.more, "valkey") {
+				name = "valkey 8.1.3"
+			}
+			o := oddity{name: "version " + name, rows: []row{{"up", hand, "1", 0},
+				{fmt.Sprintf("info{version=%q}", name), hand, "1", 0}, {`down{reason="refused"}`, hand, absent, 0},
+				{"memory_used_bytes", hand, "1048576", 0}, {"memory_used_ratio", hand, "0.125", 0},
+				{"memory_fragmentation_ratio", hand, absent, 0}, {`keys{db="0"}`, hand, "12", 0},
+				{`expiring_keys{db="0"}`, hand, "3", 0}, {"keyspace_misses_total", hand, "10", 0},
+				{`command_calls_total{command="get"}`, hand, "50", 0}, {"clients", hand, "3", 0},
+				{"clients_used_ratio", hand, absent, 0}, {"slowlog_length", hand, "0", 0},
+				{"snapshot_changes", hand, "7", 0}, {"snapshot_age_seconds", hand, "600", 0.2}}}
+			if p.timeless { // the age of a snapshot is not known
+				o.rows, o.failing = o.rows[:len(o.rows)-2], []string{"redis/persistence"}
+				o.rows = append(o.rows, row{"start_timestamp_seconds", hand, absent, 0})
+			}
+			r := o.holds(t, target.RedisConfig{Name: "s", URL: p.play(t)}, nil)
+			before := p.refused.Load()
+			all := every(r)
+			for range 2 {
+				for _, c := range all {
+					w := collectors.NewWriter(c)
+					if err := c.Collect(t.Context(), w); err != nil && !excused(c.Name, o.failing) {
+						t.Errorf("%s: %v", c.Name, err)
+					}
+				}
+				if more := p.refused.Load() - before; more > 1 && !p.timeless { // of the new collectors, LATENCY once
+					t.Errorf("%d more questions are refused", more)
+				}
+			}
 		})
 	}
 }

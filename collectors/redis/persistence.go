@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
@@ -47,8 +45,8 @@ func Persistence(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Persistence reports how old the newest snapshot is, whether it succeeded, and what would be lost.
 
-Reads INFO server, persistence, stats and memory. Rights: +info. Cost: one
-INFO. A server that never saved reports its start as the time of its last save, and
+Reads INFO server, persistence, stats and memory. Rights: +info, and +time before
+6.2. Cost: one INFO. A server that never saved reports its start as the time of its last save, and
 counts failed saves too; this collector counts only successful ones. The action
 redis/bgsave lowers the age, and redis/bgrewriteaof the growth.`,
 		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration,
@@ -66,7 +64,7 @@ type persistence struct {
 }
 
 func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
-	s, err := ReadPersistence(ctx, c.target.Client)
+	s, err := ReadPersistence(ctx, c.target)
 	if err != nil {
 		return err
 	}
@@ -138,8 +136,18 @@ func (s Snapshot) succeeded(start time.Time) bool {
 	return s.Saves != 0 && s.Took >= 0 && s.OK && !s.InProgress && s.Changes == 0
 }
 
+// silentOfSnapshots is the error of an answer without what is needed: without the clock alone, or
+// without more.
+func silentOfSnapshots(clock bool) error {
+	if clock {
+		return errors.New("info: the age of a snapshot is not known without the server's clock, which is in INFO " +
+			"from 6.2 on: grant +time, or do not rename TIME")
+	}
+	return errors.New("info: it says nothing of snapshots; is +info granted, and is this a Redis?")
+}
+
 // ReadPersistence asks a server how well its data is kept.
-func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err error) {
+func ReadPersistence(ctx context.Context, c Asker) (s Snapshot, err error) {
 	i, err := readInfo(ctx, c, "server", "persistence", "stats", "memory")
 	if err != nil {
 		return s, err
@@ -148,7 +156,7 @@ func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err erro
 	last, saved := i.number("rdb_last_save_time")
 	changes, changed := i.number("rdb_changes_since_last_save")
 	if !clock || !saved || !changed || i["rdb_last_bgsave_status"] == "" {
-		return s, errors.New("info: it says nothing of snapshots; is +info granted, and is this a Redis?")
+		return s, silentOfSnapshots(saved && !clock)
 	}
 	s = Snapshot{
 		LastSave: time.Unix(int64(last), 0).UTC(), Saves: -1, Changes: int64(changes),

@@ -5,7 +5,9 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +20,10 @@ import (
 const (
 	every   = 15 * time.Second
 	timeout = 10 * time.Second
+
+	// askAgain is how long a command is not tried again that the server does not have: it counts
+	// each try as an error, which people look at.
+	askAgain = 10 * time.Minute
 )
 
 func gauge(name, help string, labels ...string) *collectors.Metric {
@@ -73,8 +79,15 @@ func pairs(value string) map[string]string {
 // info is what INFO answers: name → value as text.
 type info map[string]string
 
-// readInfo asks for sections of INFO. They come from one moment.
-func readInfo(ctx context.Context, c *redis.Client, sections ...string) (info, error) {
+// An Asker answers INFO: a client, or a target, which remembers what its server understands.
+type Asker interface {
+	Info(ctx context.Context, sections ...string) *redis.StringCmd
+	Time(ctx context.Context) *redis.TimeCmd
+}
+
+// readInfo asks for sections of INFO. They come from one moment, but for the clock of a server before
+// 6.2, which is asked for where the section "server" is. One that may not be asked is not known.
+func readInfo(ctx context.Context, c Asker, sections ...string) (info, error) {
 	text, err := c.Info(ctx, sections...).Result()
 	if len(sections) > 1 && err != nil && strings.Contains(err.Error(), "syntax error") { // before 7.0
 		text, err = c.Info(ctx, "all").Result()
@@ -88,12 +101,14 @@ func readInfo(ctx context.Context, c *redis.Client, sections ...string) (info, e
 			all[name] = value
 		}
 	}
-	if all["redis_version"] != "" && all["server_time_usec"] == "" { // before 6.2
+	if slices.Contains(sections, "server") && all["redis_version"] != "" && all["server_time_usec"] == "" {
 		now, err := c.Time(ctx).Result()
-		if err != nil {
+		if _, refused := errors.AsType[redis.Error](err); err != nil && !refused {
 			return nil, fmt.Errorf("time: %w", err)
 		}
-		all["server_time_usec"] = strconv.FormatInt(now.UnixMicro(), 10)
+		if err == nil {
+			all["server_time_usec"] = strconv.FormatInt(now.UnixMicro(), 10)
+		}
 	}
 	return all, nil
 }

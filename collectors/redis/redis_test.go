@@ -162,14 +162,21 @@ func TestCommandHistograms(t *testing.T) {
 func TestLeastRights(t *testing.T) {
 	s := servertest.Redis(t)
 	admin := looked(t, s.URL)
-	if err := admin.Client.Do(t.Context(), "acl", "setuser", "upkeep", "on", "nopass", "resetkeys", "resetchannels",
+	if err := admin.Client.Do(t.Context(), "acl", "setuser", "upkeep", "on", ">pw", "resetkeys", "resetchannels",
 		"-@all", "+ping", "+hello", "+info", "+slowlog|get", "+slowlog|len", "+latency|histogram", "+client|setname").
 		Err(); err != nil {
 		t.Fatal(err)
 	}
-	r := looked(t, strings.Replace(s.URL, "redis://", "redis://upkeep@", 1))
-	for _, c := range []collectors.Collector{redis.Server(r), redis.Memory(r), redis.Persistence(r), redis.Keyspace(r),
-		redis.Clients(r), redis.Replication(r), redis.Commands(r), redis.Slowlog(r)} {
+	r, err := target.NewRedis(target.RedisConfig{Name: "s", URL: strings.Replace(s.URL, "redis://", "redis://upkeep@", 1),
+		Password: func() (string, error) { return "pw", nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	if err := r.Client.Get(t.Context(), "k").Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+		t.Fatalf("the user is another one: %v", err)
+	}
+	for _, c := range every(r) {
 		if got := collectortest.Answer(t, c); got == "" {
 			t.Errorf("%s says nothing", c.Name)
 		}

@@ -20,7 +20,8 @@ func Replication(t *target.Redis) collectors.Collector {
 		replica: gauge("is_replica",
 			"1 when the server is a replica, 0 when it takes writes."),
 		replicas: gauge("replicas", "Number of replicas that are connected."),
-		lagBytes: gauge("replica_lag_bytes", "Replication offset that the replica has not confirmed yet.", "replica"),
+		lagBytes: gauge("replica_lag_bytes", "Replication offset that the replica has not confirmed yet; of several "+
+			"behind one address, the farthest behind.", "replica"),
 		lag: gauge("replica_lag_seconds", "Time since the replica's last confirmation; it confirms once a second.",
 			"replica").WithoutPanel(collectors.AdHoc),
 		link: gauge("primary_link_up",
@@ -54,7 +55,7 @@ type replication struct {
 }
 
 func (c replication) collect(ctx context.Context, w *collectors.Writer) error {
-	i, err := readInfo(ctx, c.target.Client, "replication", "stats")
+	i, err := readInfo(ctx, c.target, "replication", "stats")
 	if err != nil {
 		return err
 	}
@@ -77,9 +78,14 @@ func (c replication) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
+	worst := make(map[string]Replica) // several may be behind one address
 	for _, r := range replicas {
-		w.Set(c.lagBytes, r.LagBytes, name, r.Address)
-		w.Set(c.lag, r.Lag.Seconds(), name, r.Address)
+		before := worst[r.Address]
+		worst[r.Address] = Replica{LagBytes: max(r.LagBytes, before.LagBytes), Lag: max(r.Lag, before.Lag)}
+	}
+	for address, r := range worst {
+		w.Set(c.lagBytes, r.LagBytes, name, address)
+		w.Set(c.lag, r.Lag.Seconds(), name, address)
 	}
 	return nil
 }

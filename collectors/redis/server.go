@@ -51,7 +51,7 @@ type server struct {
 }
 
 func (c server) collect(ctx context.Context, w *collectors.Writer) error {
-	i, err := readInfo(ctx, c.target.Client, "server")
+	i, err := readInfo(ctx, c.target, "server")
 	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled { //nolint:errorlint // stopped by us: nothing is known of the server
 		return ctx.Err()
 	}
@@ -169,7 +169,7 @@ func ReadState(ctx context.Context, c *redis.Client) (s State, err error) {
 // ReadCalls asks a server how often each command was carried out since the start, or
 // since CONFIG RESETSTAT. Calls that failed do not count. From 7.0 on a subcommand
 // has a name of its own, like "config|set".
-func ReadCalls(ctx context.Context, c *redis.Client) (map[string]int64, error) {
+func ReadCalls(ctx context.Context, c Asker) (map[string]int64, error) {
 	i, err := readInfo(ctx, c, "commandstats")
 	if err != nil {
 		return nil, err

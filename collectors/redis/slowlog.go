@@ -53,6 +53,8 @@ type slowlog struct {
 	last   int64 // number of the newest entry that was counted; -1 before the first
 	shapes map[string]*shape
 	missed float64
+
+	unknown time.Time // when the server last had no such command
 }
 
 // A shape is a command without its arguments.
@@ -63,8 +65,12 @@ type shape struct {
 }
 
 func (c *slowlog) collect(ctx context.Context, w *collectors.Writer) error {
+	if time.Since(c.unknown) < askAgain {
+		return nil
+	}
 	length, err := c.target.Client.Do(ctx, "slowlog", "len").Int64()
 	if unknown(err) {
+		c.unknown = time.Now()
 		return nil // the command has another name: there is nothing to be mended
 	}
 	if err != nil {

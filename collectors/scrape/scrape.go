@@ -5,6 +5,7 @@ package scrape
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -24,8 +25,8 @@ const (
 	// does not ask every target everything in the same instant.
 	spread = 200 * time.Millisecond
 
-	// jitter is the share of an interval by which it is shorter or longer: 1/jitter.
-	jitter = 20
+	// apart is how far apart the steps of two targets are at most.
+	apart = 15 * time.Second
 
 	// grace is how much older than its interval and timeout an answer may be
 	// before it is no longer served: a collector that hangs is not stale for ever.
@@ -50,6 +51,7 @@ type Scraper struct {
 	metrics  metrics
 	press    *presser
 	next     chan []*asker
+	began    time.Time
 	joined   atomic.Pointer[[]family]
 
 	ownOld  atomic.Bool // a collector has answered since upkeep's own metrics were read
@@ -96,7 +98,7 @@ type source struct {
 // New returns a Scraper without collectors. It starts nothing.
 func New(c Config) *Scraper {
 	s := &Scraper{log: c.Logger, registry: c.Registry, now: c.Now, metrics: newMetrics(c.Registry), press: newPresser(),
-		next: make(chan []*asker, 1)}
+		next: make(chan []*asker, 1), began: time.Now()}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -252,13 +254,21 @@ func (s *Scraper) clock(ctx context.Context, a *asker) {
 		case <-time.After(wait):
 		case <-a.hurry:
 		}
-		began := time.Now()
 		s.ask(ctx, a)
-		// An answer that took longer than the interval is not made up for. No two
-		// clocks stay in step: targets are not asked everything at once for long.
-		pause := a.Every - a.Every/jitter + rand.N(2*a.Every/jitter+1)
-		wait = max(pause-time.Since(began), a.Every/10)
+		wait = a.pause(time.Since(s.began))
 	}
+}
+
+// pause returns how long a collector waits for its next question. Those of one target are asked
+// in step: what they ask together costs the target one connection to each database, and one look. How many ask at
+// once is bounded by the target's connections. Each target has its own steps. An answer that took longer than the
+// interval is not made up for.
+func (a *asker) pause(since time.Duration) time.Duration {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(a.Target)) // never fails
+	since += time.Duration(sum.Sum32()%uint32(apart/time.Millisecond)) * time.Millisecond
+	next := ((since+a.Every/10)/a.Every + 1) * a.Every
+	return next - since
 }
 
 // collect makes an error of a panic: what one target answers must not take the others

@@ -38,7 +38,8 @@ type PostgresConfig struct {
 	// WithoutText leaves out the texts of statements.
 	WithoutText bool
 
-	Exclude []string // databases that are left alone
+	Databases []string // the only ones that are not left alone; empty: all
+	Exclude   []string // databases that are left alone
 
 	Log PostgresLog // where its log is, if the server does not say it
 }
@@ -68,9 +69,9 @@ type Destination struct {
 	Label string      // the store, for people
 }
 
-// databaseConnections is how many databases of one server are read at once, and
+// DatabaseConnections is how many databases of one server are read at once, and
 // so how many connections are kept. One more is for questions about the server.
-const databaseConnections = 5
+const DatabaseConnections = 5
 
 // A Postgres is one PostgreSQL server and its databases.
 type Postgres struct {
@@ -80,6 +81,7 @@ type Postgres struct {
 	Rebuilds string      // file of upkeep's own that notes which indexes are being built anew; "" for none
 	Alone    bool        // no other upkeep carries runs of the same store: what is not noted here was not begun
 	Replicas []*Postgres // standbys of this server that are targets too
+	Only     []string    // the only databases that are not left alone; empty: all
 	Exclude  []string    // databases that are left alone
 
 	Notes          Notes // what was seen of the server
@@ -110,8 +112,9 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 		return nil, err
 	}
 	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone,
-		WithoutText: c.WithoutText, Exclude: c.Exclude, Log: c.Log, Notes: c.Notes, StandbysListed: c.StandbysListed,
-		config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections),
+		WithoutText: c.WithoutText, Only: c.Databases, Exclude: c.Exclude, Log: c.Log, Notes: c.Notes,
+		StandbysListed: c.StandbysListed,
+		config:         config, url: c.URL, password: c.Password, slots: make(chan struct{}, DatabaseConnections),
 		ended: make(chan struct{}), databases: make(map[string]*Database)}
 	if p.Notes == nil {
 		p.Notes = new(memory)

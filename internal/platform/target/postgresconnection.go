@@ -125,23 +125,31 @@ func (d *Database) disconnect() {
 	}
 }
 
-// evict closes an idle connection of a database, so
-// that another can have its slot. Which one is left to chance: who walks through
-// more databases than there are slots would otherwise never find one open.
+// evict closes the idle connection of a database that was asked longest ago, so that another can
+// have its slot. Collectors walk through the databases together, in one order: one that is behind
+// finds the connections of those before it still open.
 func (p *Postgres) evict() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, d := range p.databases { // in no order
+	var oldest *Database
+	for _, d := range p.databases {
 		select {
 		case d.turn <- struct{}{}:
-			had := d.conn != nil
-			d.disconnect()
-			<-d.turn
-			if had {
-				return
-			}
 		default:
+			continue
 		}
+		if d.conn == nil || oldest != nil && !d.asked.Before(oldest.asked) {
+			<-d.turn
+			continue
+		}
+		if oldest != nil {
+			<-oldest.turn
+		}
+		oldest = d
+	}
+	if oldest != nil {
+		oldest.disconnect()
+		<-oldest.turn
 	}
 }
 

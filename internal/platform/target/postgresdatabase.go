@@ -185,7 +185,12 @@ func (p *Postgres) Databases(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(p.Exclude, name) }), err
+	return slices.DeleteFunc(names, p.LeavesAlone), err
+}
+
+// LeavesAlone reports whether upkeep neither reads nor changes a database.
+func (p *Postgres) LeavesAlone(database string) bool {
+	return slices.Contains(p.Exclude, database) || len(p.Only) > 0 && !slices.Contains(p.Only, database)
 }
 
 // Server returns where questions about the whole server are asked. Its

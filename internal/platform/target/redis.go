@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,6 +25,8 @@ type Redis struct {
 	Name    string
 	Client  *redis.Client // connects at the first question
 	Restart Restart       // how it is restarted
+
+	before7 atomic.Bool // INFO takes one section at a time
 }
 
 // NewRedis returns a server. It connects to nothing yet.
@@ -62,6 +66,26 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 	return &Redis{Name: c.Name, Client: redis.NewClient(options), Restart: c.Restart}, nil
 }
 
+// Info asks for sections of INFO. A server before 7.0 takes one at a time, and is asked for all of
+// them from the second question on: it counts each question that it refuses as an error.
+func (r *Redis) Info(ctx context.Context, sections ...string) *redis.StringCmd {
+	if len(sections) <= 1 {
+		return r.Client.Info(ctx, sections...)
+	}
+	if r.before7.Load() {
+		return r.Client.Info(ctx, "all")
+	}
+	text := r.Client.Info(ctx, sections...)
+	if err := text.Err(); err != nil && strings.Contains(err.Error(), "syntax error") {
+		r.before7.Store(true)
+		return r.Client.Info(ctx, "all")
+	}
+	return text
+}
+
+// Time asks for the server's clock.
+func (r *Redis) Time(ctx context.Context) *redis.TimeCmd { return r.Client.Time(ctx) }
+
 // silent is the driver's log.
 type silent struct{}
 
@@ -72,5 +96,27 @@ func (silent) Printf(context.Context, string, ...any) {}
 func (r *Redis) Close() {
 	if r.Client != nil {
 		_ = r.Client.Close() // nothing is written that could be lost
+	}
+}
+
+// A Sentinel is one Redis Sentinel, which watches primaries and replaces one that is down.
+type Sentinel struct {
+	Name   string
+	Client *redis.Client // connects at the first question
+}
+
+// NewSentinel returns a Sentinel. It connects to nothing yet.
+func NewSentinel(c RedisConfig) (*Sentinel, error) {
+	r, err := NewRedis(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Sentinel{Name: r.Name, Client: r.Client}, nil
+}
+
+// Close closes every connection to the Sentinel.
+func (s *Sentinel) Close() {
+	if s.Client != nil {
+		_ = s.Client.Close() // nothing is written that could be lost
 	}
 }

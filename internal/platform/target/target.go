@@ -7,6 +7,7 @@ package target
 type Set struct {
 	Postgres []*Postgres
 	Redis    []*Redis
+	Sentinel []*Sentinel
 	Host     []*Host
 	Docker   []*Docker
 	Probe    []*Probe
@@ -21,6 +22,9 @@ func (s Set) Close() {
 	}
 	for _, r := range s.Redis {
 		r.Close()
+	}
+	for _, n := range s.Sentinel {
+		n.Close()
 	}
 	for _, d := range s.Docker {
 		d.Close()

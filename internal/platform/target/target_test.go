@@ -227,17 +227,24 @@ func TestWrongURLs(t *testing.T) {
 	}
 }
 
-// An excluded database is not among the server's.
+// An excluded database is not among the server's, nor is one that is not listed where some are.
 func TestExclude(t *testing.T) {
 	url, name := servertest.Database(t)
-	for exclude, want := range map[string]bool{name: false, "rdsadmin": true} {
-		p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: url, Exclude: []string{exclude}})
+	for _, tc := range []struct {
+		only, exclude []string
+		want          bool
+	}{
+		{nil, []string{name}, false}, {nil, []string{"rdsadmin"}, true}, {nil, nil, true},
+		{[]string{name}, nil, true}, {[]string{"postgres"}, nil, false}, {[]string{name}, []string{name}, false},
+		{[]string{name, "not there"}, nil, true},
+	} {
+		p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: url, Databases: tc.only, Exclude: tc.exclude})
 		if err != nil {
 			t.Fatal(err)
 		}
 		names, err := p.Databases(t.Context())
-		if err != nil || slices.Contains(names, name) != want {
-			t.Errorf("without %s: %q, %v", exclude, names, err)
+		if err != nil || slices.Contains(names, name) != tc.want || p.LeavesAlone(name) == tc.want {
+			t.Errorf("only %q, without %q: %q, %v", tc.only, tc.exclude, names, err)
 		}
 		p.Close()
 	}

@@ -174,7 +174,7 @@ func addressed(c *config.Config, actions []remediate.Action) []remediate.Action 
 func configured(c *config.Config, all []collectors.Collector) (wanted []collectors.Collector) {
 	for _, k := range all {
 		s := c.Collectors.Settings[k.Name]
-		if s.Disabled {
+		if s.Disabled || slices.Contains(s.DisabledFor, k.Target) {
 			continue
 		}
 		if c.Collectors.Interval > 0 {

@@ -81,6 +81,8 @@ func (all pieces) set() (s target.Set) {
 			s.Probe = append(s.Probe, t)
 		case *target.Redis:
 			s.Redis = append(s.Redis, t)
+		case *target.Sentinel:
+			s.Sentinel = append(s.Sentinel, t)
 		}
 	}
 	return s
@@ -122,6 +124,11 @@ func targets(c *config.Config, before pieces, notes target.Notes) (pieces, error
 				Restart: target.Restart{Docker: engines[t.Restart.Docker], Container: t.Restart.Container,
 					Unit: t.Restart.Systemd},
 			})
+		})
+	}
+	for _, t := range c.Targets.Sentinel {
+		_ = take(&b, "sentinel", t.Name, t, func() (*target.Sentinel, error) {
+			return target.NewSentinel(target.RedisConfig{Name: t.Name, URL: t.URL, Password: t.Password()})
 		})
 	}
 	if b.err != nil {
@@ -228,7 +235,7 @@ func (b *builder) postgres(t config.Postgres, engines map[string]*target.Docker)
 	k.Rebuilds, k.Alone = filepath.Join(b.config.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"),
 		b.config.Store.URL == ""
 	k.Notes, k.StandbysListed = b.notes, t.StandbysListed
-	k.Exclude = t.Exclude
+	k.Databases, k.Exclude = t.Databases, t.Exclude
 	k.Log = target.PostgresLog{File: t.Log.Path, Docker: engines[t.Log.Docker], Container: t.Log.Container}
 	for _, a := range t.Archives {
 		made, err := archive(a)

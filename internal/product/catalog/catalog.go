@@ -24,7 +24,8 @@ import (
 // anyTarget is a sample configuration: one target of each kind.
 func anyTarget() target.Set {
 	return target.Set{
-		Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}},
+		Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}},
+		Sentinel: []*target.Sentinel{{}}, Host: []*target.Host{{}},
 		Docker: []*target.Docker{{}},
 		Probe:  []*target.Probe{{}}, Backup: []*target.Backup{{}}, Packages: []*target.Packages{{}},
 	}

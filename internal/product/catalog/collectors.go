@@ -89,5 +89,10 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 			redis.Slowlog(t),
 		)
 	}
+	for _, t := range s.Sentinel {
+		all = append(all,
+			redis.Sentinel(t),
+		)
+	}
 	return all
 }

@@ -5,7 +5,9 @@ package check
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/alerts"
@@ -38,6 +40,23 @@ func Config(c *config.Config, source *config.Source) ([]Finding, error) {
 		return cmp.Compare(a.Line, b.Line)
 	})
 	return slices.Compact(k.found), nil
+}
+
+// Start refuses a configuration with which serve must not start, as dangerous. Else it returns what is weak in it, as
+// warnings, and what of it cannot work, as errors: the rest works, and a start is no time to lose it.
+func Start(c *config.Config, source *config.Source) ([]Finding, error) {
+	danger := Danger(c, source)
+	var lines []string
+	for _, f := range danger {
+		if !f.Warning {
+			lines = append(lines, f.String())
+		}
+	}
+	if len(lines) > 0 {
+		return nil, fmt.Errorf("the configuration is dangerous:\n%s", strings.Join(lines, "\n"))
+	}
+	all, err := Config(c, source)
+	return slices.DeleteFunc(all, func(f Finding) bool { return f.Warning && !slices.Contains(danger, f) }), err
 }
 
 func newVocabulary(c *config.Config) (*vocabulary, error) {

@@ -538,6 +538,13 @@ func targetsAmongThemselves() []wrong {
 		{name: "one server twice", text: "targets:\n  redis:\n    - {name: a, url: 'redis://h:6379'}\n    - {name: " +
 			"b, url: 'redis://h:6379/'}\n",
 			want: []string{`upkeep.yaml:4: warning: redis "b" has the address of "a"; two names for one server count and act twice`}},
+		{name: "archive in a database that is not listed",
+			text: "targets:\n  postgres:\n    - name: a\n      url: postgres://a\n      databases: [shop]\n      " +
+				"archives: [{database: other, table: t, column: at}]\n",
+			want: []string{`upkeep.yaml:6: the archive of t is in database "other", which the databases of postgres a are without, so its rows are neither counted nor moved; name it in databases`}},
+		{name: "collector that is disabled for no target", text: sound +
+			"collectors: {settings: {postgres/vacuum: {disabled_for: [main, mian]}}}\n",
+			want: []string{`upkeep.yaml:11: collector postgres/vacuum is disabled for "mian", and there is no postgres target of that name; `}},
 		{name: "archive in an excluded database",
 			text: "targets:\n  postgres:\n    - name: a\n      url: postgres://a\n      exclude: [shop]\n      " +
 				"archives: [{database: shop, table: t, column: at}]\n",

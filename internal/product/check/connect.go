@@ -56,6 +56,10 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 	for i, r := range set.Redis {
 		look(in("targets", "redis", i), "redis "+r.Name, func(ctx context.Context, v visit) { v.redis(ctx, r) })
 	}
+	for i, s := range set.Sentinel {
+		look(in("targets", "sentinel", i), "sentinel "+s.Name,
+			func(ctx context.Context, v visit) { v.sentinel(ctx, s) })
+	}
 	for i, d := range set.Docker {
 		look(in("targets", "docker", i), "docker "+d.Name, func(ctx context.Context, v visit) { v.docker(ctx, d) })
 	}

@@ -180,6 +180,22 @@ func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []
 	}
 }
 
+func (v visit) sentinel(ctx context.Context, s *target.Sentinel) {
+	text, err := s.Client.Info(ctx).Result()
+	if err != nil {
+		v.unreachable(ctx, "url", err)
+		return
+	}
+	for line := range strings.Lines(text) {
+		if n, ok := strings.CutPrefix(strings.TrimSpace(line), "sentinel_masters:"); ok {
+			v.seen.Text = "Sentinel, watches " + n
+			return
+		}
+	}
+	v.fault(v.at.in("url"), "%s watches no primary and is no Sentinel; a Redis server belongs into targets.redis",
+		v.seen.What)
+}
+
 func (v visit) redis(ctx context.Context, r *target.Redis) {
 	conn, done := rights.RedisConn(r)
 	defer done()

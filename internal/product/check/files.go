@@ -361,11 +361,20 @@ func (k *checker) unencrypted() {
 		}
 	}
 	for i, r := range c.Targets.Redis {
-		u, err := url.Parse(r.URL)
-		if err == nil && r.Password() != nil && u.Scheme == "redis" && !local(u.Hostname()) {
-			k.warn(in("targets", "redis", i, "url"), "redis %s: its password goes to %s unencrypted; use rediss://",
-				r.Name, u.Hostname())
+		if r.Password() != nil {
+			k.plainRedis(in("targets", "redis", i, "url"), "redis "+r.Name, r.URL)
 		}
+	}
+	for i, s := range c.Targets.Sentinel {
+		if s.Password() != nil {
+			k.plainRedis(in("targets", "sentinel", i, "url"), "sentinel "+s.Name, s.URL)
+		}
+	}
+}
+
+func (k *checker) plainRedis(at place, what, address string) {
+	if u, err := url.Parse(address); err == nil && u.Scheme == "redis" && !local(u.Hostname()) {
+		k.warn(at, "%s: its password goes to %s unencrypted; use rediss://", what, u.Hostname())
 	}
 }
 
@@ -388,21 +397,4 @@ func (k *checker) plainPostgres(at place, what, address string) {
 func local(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || host == "localhost" || strings.HasPrefix(host, "/") || ip != nil && ip.IsLoopback()
-}
-
-// Start refuses a configuration with which serve must not start, as dangerous. Else it returns what is weak in it, as
-// warnings, and what of it cannot work, as errors: the rest works, and a start is no time to lose it.
-func Start(c *config.Config, source *config.Source) ([]Finding, error) {
-	danger := Danger(c, source)
-	var lines []string
-	for _, f := range danger {
-		if !f.Warning {
-			lines = append(lines, f.String())
-		}
-	}
-	if len(lines) > 0 {
-		return nil, fmt.Errorf("the configuration is dangerous:\n%s", strings.Join(lines, "\n"))
-	}
-	all, err := Config(c, source)
-	return slices.DeleteFunc(all, func(f Finding) bool { return f.Warning && !slices.Contains(danger, f) }), err
 }

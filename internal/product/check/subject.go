@@ -21,10 +21,10 @@ func (k *checker) subjectTable(at place, who string, subject map[string]string, 
 	}
 	p := k.config.Targets.Postgres[i]
 	database, table := subject["database"], subject["table"]
-	if slices.Contains(p.Exclude, database) {
+	if database != "" && p.LeavesAlone(database) {
 		k.fault(at.in("subject", "database"),
-			"%s: database %q is excluded from postgres %s (targets.postgres.exclude), and nothing is done in it; "+
-				"name another, or take it out of exclude", who, database, p.Name)
+			"%s: database %q is excluded from postgres %s (targets.postgres.%s), and nothing is done in it; "+
+				"name another, or change that key", who, database, p.Name, excludedBy(p, database))
 		return
 	}
 	if table == "" || a.Name != "postgres/archive" && a.Name != "postgres/purge" {
@@ -105,4 +105,12 @@ func quotedOr(names []string) string {
 		all = append(all, fmt.Sprintf("%q", n))
 	}
 	return strings.Join(all, " or ")
+}
+
+// excludedBy names the key that keeps upkeep out of a database.
+func excludedBy(p config.Postgres, database string) string {
+	if slices.Contains(p.Exclude, database) {
+		return "exclude"
+	}
+	return "databases"
 }

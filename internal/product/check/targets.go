@@ -18,7 +18,11 @@ func (k *checker) targets() {
 				p.Name)
 		}
 		for j, a := range p.Archives {
-			if slices.Contains(p.Exclude, a.Database) {
+			if p.LeavesAlone(a.Database) && excludedBy(p, a.Database) == "databases" {
+				k.fault(in("targets", "postgres", i, "archives", j, "database"),
+					"the archive of %s is in database %q, which the databases of postgres %s are without, so its rows "+
+						"are neither counted nor moved; name it in databases", a.Table, a.Database, p.Name)
+			} else if p.LeavesAlone(a.Database) {
 				k.fault(in("targets", "postgres", i, "archives", j, "database"),
 					"the archive of %s is in database %q, which postgres %s excludes, so its rows are neither "+
 						"counted nor moved; take it out of exclude", a.Table, a.Database, p.Name)
@@ -32,6 +36,13 @@ func (k *checker) targets() {
 			k.warn(in("collectors", "settings", name),
 				"collector %s has settings and asks nothing: there is no %s target; add one to targets.%s, or remove "+
 					"this", name, kind, kind)
+		}
+		for i, target := range k.config.Collectors.Settings[name].DisabledFor {
+			if !slices.Contains(k.words.targets[kind], target) {
+				k.fault(in("collectors", "settings", name, "disabled_for", i),
+					"collector %s is disabled for %q, and there is no %s target of that name; name one of %q", name,
+					target, kind, k.words.targets[kind])
+			}
 		}
 		if s := k.config.Collectors.Settings[name]; s.Timeout > 0 && s.Timeout > k.words.every[name] {
 			k.warn(in("collectors", "settings", name, "timeout"),
@@ -71,6 +82,9 @@ func (k *checker) addresses() {
 	}
 	for i, r := range k.config.Targets.Redis {
 		same(in("targets", "redis", i, "url"), "redis", r.Name, r.URL)
+	}
+	for i, s := range k.config.Targets.Sentinel {
+		same(in("targets", "sentinel", i, "url"), "sentinel", s.Name, s.URL)
 	}
 	for i, d := range k.config.Targets.Docker {
 		same(in("targets", "docker", i, "host"), "docker", d.Name, d.Host)

@@ -52,6 +52,9 @@ func targetNames(t config.Targets) map[string][]string {
 	for _, x := range t.Redis {
 		all["redis"] = append(all["redis"], x.Name)
 	}
+	for _, x := range t.Sentinel {
+		all["sentinel"] = append(all["sentinel"], x.Name)
+	}
 	for _, x := range t.Host {
 		all["host"] = append(all["host"], x.Name)
 	}

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/receivers"
@@ -68,6 +69,7 @@ type Web struct {
 type Targets struct {
 	Postgres []Postgres `yaml:"postgres" doc:"PostgreSQL servers. All databases of a server are discovered."`
 	Redis    []Redis    `yaml:"redis" doc:"Redis and Valkey servers."`
+	Sentinel []Sentinel `yaml:"sentinel" doc:"Redis Sentinels: the primaries that they watch. The servers themselves belong into redis."`
 	Host     []Host     `yaml:"host" doc:"The machine that upkeep runs on, for its file systems and packages."`
 	Docker   []Docker   `yaml:"docker" doc:"Docker engines: their containers, their disk use, and their containers' logs."`
 	Probe    []Probe    `yaml:"probe" doc:"Services whose health is checked over HTTP, TCP or TLS."`
@@ -77,7 +79,8 @@ type Targets struct {
 
 // Count returns how many targets there are.
 func (t Targets) Count() int {
-	return len(t.Postgres) + len(t.Redis) + len(t.Host) + len(t.Docker) + len(t.Probe) + len(t.Backup) + len(t.Packages)
+	return len(t.Postgres) + len(t.Redis) + len(t.Sentinel) + len(t.Host) + len(t.Docker) +
+		len(t.Probe) + len(t.Backup) + len(t.Packages)
 }
 
 // Postgres is one PostgreSQL server.
@@ -89,11 +92,17 @@ type Postgres struct {
 	PasswordCommand []string  `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged. Its arguments are shown as they are to those who have the role operate, on the page of settings, and to users of the machine in the list of processes: put no secret into them."`
 	ReplicaOf       string    `yaml:"replica_of" doc:"Name of the primary (or upstream standby), if it is a target too: indexes that only queries on this standby use then count as used."`
 	StandbysListed  bool      `yaml:"standbys_listed" default:"false" doc:"Set to true if every standby of this server that answers queries is a target with replica_of, including standbys fed from the WAL archive and cascaded ones. Until then, no index counts as unused if WAL is archived, or if a standby of the last 35 days is missing or not a target."`
+	Databases       []string  `yaml:"databases" doc:"The only databases that upkeep reads and changes, without patterns. Default: all that its role may connect to. What the server reports of all databases at once, such as sizes, is still exported."`
 	Exclude         []string  `yaml:"exclude" doc:"Databases that upkeep neither reads nor changes, for example those reserved by a provider, like rdsadmin or cloudsqladmin."`
 	StatementText   bool      `yaml:"statement_text" default:"true" doc:"Export the text of expensive statements, without literals."`
 	Archives        []Archive `yaml:"archives" doc:"Retention of tables: which rows are too old, and what happens to them."`
 
 	Log PostgresLog `yaml:"log" doc:"Where its log is, for a server that does not write it itself (logging_collector is off). Look counts what it says, by class; texts of statements and values are never shown. Without this, the files are read that the server names: on this machine, or through the server if the role may execute pg_read_binary_file."`
+}
+
+// LeavesAlone reports whether upkeep neither reads nor changes a database of the server.
+func (p Postgres) LeavesAlone(database string) bool {
+	return slices.Contains(p.Exclude, database) || len(p.Databases) > 0 && !slices.Contains(p.Databases, database)
 }
 
 // A PostgresLog says where the log of a server is.
@@ -139,6 +148,15 @@ type Redis struct {
 	PasswordEnv     string   `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
 	PasswordCommand []string `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged. Its arguments are shown as they are to those who have the role operate, on the page of settings, and to users of the machine in the list of processes: put no secret into them."`
 	Restart         Restart  `yaml:"restart" doc:"How the action redis/restart restarts it: docker and container, or systemd. Empty: the action is refused."`
+}
+
+// A Sentinel is one Redis Sentinel.
+type Sentinel struct {
+	Name            string   `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL             string   `yaml:"url" required:"a URL" doc:"Where it is: redis://host:26379, rediss://host:26379 with TLS. Without a password."`
+	PasswordFile    string   `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv     string   `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	PasswordCommand []string `yaml:"password_command" doc:"Program with its arguments that writes the password to its standard output, instead of a file: [/usr/bin/pass, show, upkeep/main]. It is run whenever a connection is made, as the user of upkeep, without a shell, with PATH, HOME=/nonexistent and LANG only, for 10 seconds at most. What it writes is never logged. Its arguments are shown as they are to those who have the role operate, on the page of settings, and to users of the machine in the list of processes: put no secret into them."`
 }
 
 // A Restart says who restarts a server.
@@ -223,6 +241,8 @@ type Collector struct {
 	Timeout  time.Duration `yaml:"timeout" doc:"Timeout of a collection; 0s keeps the collector's own."`
 	Limit    int           `yaml:"limit" doc:"How many tables, statements or other subjects are exported one by one; 0 keeps the collector's own limit."`
 	Disabled bool          `yaml:"disabled" default:"false" doc:"Switch the collector off."`
+
+	DisabledFor []string `yaml:"disabled_for" doc:"Names of targets for which the collector is switched off, for example a server that refuses what it asks."`
 }
 
 // Embedded is the Prometheus and the Alertmanager within the process.

@@ -142,6 +142,7 @@ targets:
   redis:
     - name: cache
       url: redis://127.0.0.1:6379
+  # sentinel: [{name: sentinel-1, url: "redis://127.0.0.1:26379"}]
   host:
     - name: this
   docker: # without Docker, remove this and the policies that upkeep check then names

@@ -27,6 +27,12 @@ func (r Redis) Password() func() (string, error) {
 	return login(r.PasswordFile, r.PasswordEnv, r.PasswordCommand)
 }
 
+// Password returns what reads the Sentinel's password when it is needed, or nil where none
+// is configured.
+func (s Sentinel) Password() func() (string, error) {
+	return login(s.PasswordFile, s.PasswordEnv, s.PasswordCommand)
+}
+
 // Password returns what reads the store's password when it is needed, or nil where
 // none is configured.
 func (s Store) Password() func() (string, error) {

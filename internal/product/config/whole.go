@@ -130,7 +130,7 @@ func (d *decoder) login(n *yaml.Node, what string, there bool, user, file, env s
 
 // targets checks each kind for names that are there twice, and what is particular to it.
 func (d *decoder) targets(t Targets, n *yaml.Node) {
-	var postgres, redis, host, docker, probe, backup, packages []string
+	var postgres, redis, sentinel, host, docker, probe, backup, packages []string
 	for i, p := range t.Postgres {
 		postgres = append(postgres, p.Name)
 		where := at(n, "targets", "postgres", i)
@@ -151,6 +151,12 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 		where := at(n, "targets", "redis", i)
 		d.passwords(where, "redis "+r.Name, r.PasswordFile, r.PasswordEnv, r.PasswordCommand)
 		d.server(where, "redis "+r.Name, r.URL, "redis", "rediss", "unix")
+	}
+	for i, s := range t.Sentinel {
+		sentinel = append(sentinel, s.Name)
+		where := at(n, "targets", "sentinel", i)
+		d.passwords(where, "sentinel "+s.Name, s.PasswordFile, s.PasswordEnv, s.PasswordCommand)
+		d.server(where, "sentinel "+s.Name, s.URL, "redis", "rediss", "unix")
 	}
 	for i, h := range t.Host {
 		host = append(host, h.Name)
@@ -204,6 +210,7 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	of := at(n, "targets")
 	d.twice(of, "postgres", "postgres", postgres)
 	d.twice(of, "redis", "redis", redis)
+	d.twice(of, "sentinel", "sentinel", sentinel)
 	d.twice(of, "host", "host", host)
 	d.twice(of, "docker", "docker", docker)
 	d.twice(of, "probe", "probe", probe)

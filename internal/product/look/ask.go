@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
@@ -167,7 +166,7 @@ func closed(ctx context.Context, server target.Querier, t *target.Postgres, role
 		Allows bool
 	}](ctx, server, closedSQL, mostRows)
 	for _, r := range rows {
-		if slices.Contains(t.Exclude, r.Name) {
+		if t.LeavesAlone(r.Name) {
 			continue
 		}
 		one := Unknown{Server: t.Name, What: "database " + r.Name, Why: "it allows no connections (datallowconn)"}

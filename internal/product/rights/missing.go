@@ -226,7 +226,7 @@ func (f *finder) closed(ctx context.Context, p *target.Postgres, server *target.
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for _, name := range names {
-		if !slices.Contains(p.Exclude, name) {
+		if !p.LeavesAlone(name) {
 			m.Server = append(m.Server, Gap{"GRANT CONNECT ON DATABASE " + pgx.Identifier{name}.Sanitize() + " TO " +
 				f.role + ";", Watching})
 		}

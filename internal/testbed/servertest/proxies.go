@@ -84,7 +84,7 @@ func (n *Name) serve(c net.Conn) {
 }
 
 // Pooler starts PgBouncer before a server and returns the server's URL through it.
-// The settings are lines of its section [pgbouncer].
+// The settings are lines of its section [pgbouncer]. It lets in upkeep and watcher.
 func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) {
 	t.Helper()
 	return between(t, s, "pgbouncer", func(dir string, port int) (files map[string]string, args []string) {
@@ -92,7 +92,7 @@ func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) 
 		text := fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n"+
 			"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\n"+
 			"unix_socket_dir =\nauth_type = trust\nauth_file = %s\n%s\n", s.Port, port, users, settings)
-		return map[string]string{users: `"upkeep" ""` + "\n", config: text}, []string{config}
+		return map[string]string{users: "\"upkeep\" \"\"\n\"watcher\" \"\"\n", config: text}, []string{config}
 	})
 }
 

@@ -165,15 +165,21 @@ func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string,
 	if err := db.QueryRow(ctx, agesSQL).Scan(&xids, &multixacts); err != nil {
 		return false, "", fmt.Errorf("settings: %w", err)
 	}
+	age := func(v *int64) int64 {
+		if v == nil { // its access method keeps none: there is nothing to freeze
+			return 0
+		}
+		return *v
+	}
 	switch {
-	case row.FreezeAge > xids/2:
+	case age(row.FreezeAge) > xids/2:
 		return true, fmt.Sprintf("its oldest transactions are %d old, and autovacuum has to come at %d: its rows are "+
 			"frozen",
-			row.FreezeAge, xids), nil
-	case row.MultixactAge > multixacts/2:
+			*row.FreezeAge, xids), nil
+	case age(row.MultixactAge) > multixacts/2:
 		return true, fmt.Sprintf("its oldest multixacts are %d old, and autovacuum has to come at %d: its rows are "+
 			"frozen",
-			row.MultixactAge, multixacts), nil
+			*row.MultixactAge, multixacts), nil
 	}
 	return false, "", nil
 }
