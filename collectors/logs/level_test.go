@@ -74,3 +74,48 @@ func TestFirstLevel(t *testing.T) {
 		}
 	}
 }
+
+// What a client sends reaches the line of an access log: its request, its name, its agent,
+// and bytes that are no request. None of it is an error of the service.
+func TestClientWritesNoLevel(t *testing.T) {
+	const forged = `ERROR: forged [error] level=error E! [E] FATAL:  x`
+	for name, line := range map[string]string{
+		"target":           `10.0.0.9 - - [30/Nov/2026:18:33:15 +0000] "GET /x?%s HTTP/1.1" 200 2 "-" "-"`,
+		"agent":            `10.0.0.9 - - [30/Nov/2026:18:33:15 +0000] "GET / HTTP/1.1" 200 2 "-" "%s"`,
+		"user":             `10.0.0.9 - %s [30/Nov/2026:18:33:15 +0000] "GET / HTTP/1.1" 401 2 "-" "-"`,
+		"no request":       `10.0.0.9 - - [30/Nov/2026:18:33:15 +0000] "%s" 400 150 "-" "-"`,
+		"Python's refusal": `10.0.0.9 - - [30/Nov/2026 18:33:15] code 400, message Bad request syntax (' %s')`,
+		"HAProxy":          `10.0.0.9:1234 [30/Nov/2026:18:33:15.989] shop be/s1 0/0/2/1/3 200 201 - - ---- {%s|} "GET / HTTP/1.1"`,
+		"HAProxy, syslog":  `Nov 30 18:33:15 vm haproxy[7]: 10.0.0.9:1234 [30/Nov/2026:18:33:15.989] shop be/s1 {%s}`,
+		"Envoy":            `[2026-11-30T18:33:15.123Z] "GET /x?%s HTTP/1.1" 200 - 0 2 12 11 "-" "curl"`,
+		"gin":              `[GIN] 2026/11/28 - 10:00:00 | 200 |  1.2ms |  127.0.0.1 | GET      "/x?%s"`,
+		"gin, method":      `[GIN] 2026/11/28 - 10:00:00 | 404 |  1.2ms |  127.0.0.1 | ERROR    "/x?%s"`,
+		"chi":              `2026/11/30 21:49:35 "GET http://shop.example/x?%s HTTP/1.1" from 192.0.2.1:1 - 200 2B in 1ms`,
+		"morgan":           `GET /x?%s 200 1.2 ms - 5`,
+		"PHP":              `[Mon Nov 30 22:01:43 2026] 127.0.0.1:60788 [200]: GET /x?%s`,
+		"nginx proxy":      `[30/Nov/2026:18:33:15 +0000] - 200 200 - GET https shop.example "/x?%s" [Client 10.0.0.9]`,
+		"uWSGI":            `[pid: 12|app: 0|req: 1/1] 10.0.0.9 () {28 vars} [Mon Nov 30 18:33:15 2026] GET /x?%s => 2 bytes`,
+		"URL of another":   `proxied https://shop.example/x?level=error&severity=fatal`,
+	} {
+		for _, text := range []string{forged, "level=error", "%22level%22:error", " ERROR ", "ERROR: x", "[error]"} {
+			var rec record
+			full := strings.Replace(line, "%s", text, 1)
+			f := names()
+			if readPlain([]byte(full), f.index(), &rec); rec.severity >= levelWarning {
+				t.Errorf("%s: %q: level %d", name, full, rec.severity)
+			}
+		}
+	}
+	for line, want := range map[string]severity{ // what the service says before is its own
+		`[2026-11-30 22:00:18 +0000] [4397] [INFO] 10.0.0.9:1 - - [30/Nov/2026:22:00:18 +0000] "GET /ERROR 1.1" 200`: levelInfo,
+		`ERROR shop.http: 10.0.0.9 - - [30/Nov/2026:22:00:18 +0000] "GET / HTTP/1.1" 500 2`:                          levelError,
+		"[30/Nov/2026:22:00:38] ERROR cannot start":                                                                  levelError,
+		"worker [30/Nov/2026:22:00:38] ERROR cannot start":                                                           levelError,
+		"ERROR GET /x failed": levelError,
+		"GET ERROR":           levelError,
+	} {
+		if got := firstLevel([]byte(line)); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package logs
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // levelWithin is the maximum offset of the level in a line that is not JSON.
 const levelWithin = 120
@@ -24,11 +27,29 @@ func readPlain(b []byte, x index, rec *record) {
 		rec.severity = level
 		return
 	}
+	if bytes.HasPrefix(b, []byte("[GIN] ")) && ginAccess(b, rec) {
+		return // the method is the client's word too
+	}
 	if logfmt(b, x, rec) {
 		return
 	}
-	if rec.severity = firstLevel(b); rec.severity < levelWarning {
-		readAccess(b, rec)
+	rec.severity = firstLevel(b)
+	readAccess(b, rec)
+	if b[len(b)-1] == '}' && len(rec.path) == 0 {
+		objectBehind(b, x, rec)
+	}
+}
+
+// objectBehind reads path and duration from the object at the end of a line of zap's console.
+func objectBehind(b []byte, x index, rec *record) {
+	i := bytes.Index(b, []byte("\t{\""))
+	if i < 0 || !json.Valid(b[i+1:]) {
+		return
+	}
+	w, behind := walker{b: b[i+1:], index: x}, record{}
+	if w.object(0) {
+		w.choose(&behind)
+		rec.path, rec.duration, rec.timed = behind.path, behind.duration, behind.timed
 	}
 }
 
@@ -111,8 +132,10 @@ func redisMark(b []byte) severity {
 	return unleveled
 }
 
-// firstLevel returns the level that the first word for one names.
+// firstLevel returns the level that the first word for one names. What a client wrote names
+// none: its request, and what a server writes behind that.
 func firstLevel(b []byte) severity {
+	b = beforeClient(b)
 	for i := 0; i < len(b) && i < levelWithin; {
 		if !isLetter(b[i]) {
 			i++
@@ -127,6 +150,9 @@ func firstLevel(b []byte) severity {
 		}
 		if found := levelAt(b, from, i); found != unleveled {
 			return found
+		}
+		if i < len(b) && b[i] == ' ' && isMethod(b[from:i]) && targetFollows(b[i:]) {
+			break
 		}
 	}
 	return unleveled
@@ -248,6 +274,9 @@ func assigned(b []byte, from int) bool {
 	i := len(key)
 	for i > 0 && (isWord(key[i-1]) || key[i-1] == '.' || key[i-1] == '-') {
 		i--
+	}
+	if i > 0 && (key[i-1] == '?' || key[i-1] == '&' || key[i-1] == '/' || key[i-1] == '%') { // of a URL
+		return false
 	}
 	switch string(key[i:]) { // not --log-level=error, which is an option of a command
 	case "level", "lvl", "severity", "levelname", "loglevel", "log_level", "log.level":
