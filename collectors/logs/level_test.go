@@ -119,3 +119,43 @@ func TestClientWritesNoLevel(t *testing.T) {
 		}
 	}
 }
+
+// Each kind of head of which the second part of the corpus has some logger.
+func TestKindsOfHeads(t *testing.T) {
+	for line, want := range map[string]severity{
+		"2026-11-30 21:44:52 [payments] error: no":           levelError,
+		"[1796075800] unbound[30369:0] fatal error: no user": levelError,
+		"Nov 30 18:33:15 vm sshd[12]: error: no key":         levelError,
+		"2026-11-30 [payments] an error: in a sentence":      unleveled,
+		"loaded [payments] error: none":                      unleveled,
+		"[2026/11/30 18:33:15] [ warn] [engine] failed":      levelWarning,
+		"2026-11-30T21:59:15+0000 [payments#critical] no":    levelError,
+		"[18:33:15] [Server thread/ERROR]: no":               levelError,
+		"404 [/x/ERROR]: b":                                  unleveled, "[GET /ERROR]: b": unleveled, "see [a] /srv/ERROR] b": unleveled,
+		"[payments] › ✖  error     no":              levelError,
+		"[payments] › an error  was":                unleveled,
+		"2026-11-30T18:33:15Z E! [inputs.redis] no": levelError,
+		"so E! it is":                                              unleveled,
+		"2026/11/30 18:33:15 pay.go:42: [E] no":                    levelError,
+		"\t[C]: in function 'error'":                               unleveled,
+		"1796076258119 E shop.Payments no":                         levelError,
+		"2026-11-30 10:00:00 E then ERROR":                         levelError,
+		"2026-11-30 21:56:27.952010 C | etcdmain: no":              levelError,
+		"[E 261130 21:59:11 gen:31] no":                            levelError,
+		"E261130 18:33:15.123456 217 1@server/pay.go:42 no":        levelError,
+		"< 2026-11-30 21:56:52.982 UTC >ERROR:  22012: no":         levelError,
+		"2026-11-30 18:33:15.123 UTC [123] FEHLER:  Division":      levelError,
+		"SCHWERWIEGEND: no":                                        levelError,
+		"key='ERROR:  x'":                                          unleveled,
+		"2026-11-30 21:56:44.399 UTC [30497] LOG listening: ERROR": levelInfo,
+		"2026-11-30 22:08:18 CONFIG  shop.Payments ERROR":          levelInfo,
+		`2026-11-30 21:57:30 UTC,"a","b",1,"h:1",6b.7b,1,"SELECT",2026-11-30 21:57:30 UTC,3/3,0,ERROR,22012,"no",,,,`:  levelError,
+		`2026-11-30 21:57:30 UTC,"a,""ERROR","b",1,"h:1",6b.7b,1,"x",2026-11-30 21:57:30 UTC,3/3,0,LOG,0,"ERROR: x",,`: levelInfo,
+	} {
+		var rec record
+		f := names()
+		if readPlain([]byte(line), f.index(), &rec); rec.severity != want {
+			t.Errorf("%q: %v, want %v", line, rec.severity, want)
+		}
+	}
+}

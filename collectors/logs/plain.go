@@ -23,6 +23,14 @@ func readPlain(b []byte, x index, rec *record) {
 		rec.severity, rec.message = level, rest
 		return
 	}
+	if isDigit(b[0]) && csvLog(b, rec) {
+		return
+	}
+	if level := bracketHead(b); level != unleveled {
+		rec.severity = level
+		readAccess(b, rec)
+		return
+	}
 	if level := redisMark(b); level != unleveled {
 		rec.severity = level
 		return
@@ -75,13 +83,13 @@ func syslogMark(b []byte) (severity, []byte) {
 }
 
 // klogHeader reads E1128 10:00:00.000000       1 reflector.go:138] as klog and glog write
-// it; glog of C++ has the year too.
+// it; glog of C++ has the year too, and CockroachDB two digits of it and more in the head.
 func klogHeader(b []byte) (severity, []byte) {
 	digits := 0
 	for digits+1 < len(b) && isDigit(b[digits+1]) {
 		digits++
 	}
-	if digits != 4 && digits != 8 || len(b) < digits+12 || b[digits+1] != ' ' || !isClock(b[digits+2:]) {
+	if digits != 4 && digits != 6 && digits != 8 || len(b) < digits+12 || b[digits+1] != ' ' || !isClock(b[digits+2:]) {
 		return unleveled, nil
 	}
 	switch b[0] {
@@ -90,7 +98,7 @@ func klogHeader(b []byte) (severity, []byte) {
 		return unleveled, nil
 	}
 	rest := b
-	if i := bytes.Index(b, []byte("] ")); i >= 0 {
+	if i := bytes.Index(b, []byte("] ")); i >= 0 && digits != 6 {
 		rest = b[i+2:]
 	}
 	return letterLevel(b[0]), rest
@@ -177,15 +185,24 @@ func levelAt(b []byte, from, to int) severity {
 		return statementAt(b, from, to)
 	}
 	switch {
+	case bytes.HasPrefix(b[to:], []byte(":  ")) && isCapitals(word) && before != '"' && before != '\'' && before != '=' &&
+		before != '/' && before != '-' && !isWord(before): // PostgreSQL, behind a prefix of any form
+		return known
 	case inBrackets(b, from, to), assigned(b, from):
 		return known
 	case from == len("npm ") && bytes.HasPrefix(b, []byte("npm ")):
+		return known
+	case before == '/' && bytes.HasPrefix(b[to:], []byte("]: ")) && isCapitals(word) && withinBrackets(b, from): // [Server thread/ERROR]:
 		return known
 	case isCapitals(word):
 		if wordMayFollow(before) && wordMayEnd(b, to) {
 			return known
 		}
-	case after == ':' && first(b, from): // error: message
+	case before == ' ' && after == ' ' && padded(b, from, to):
+		return known
+	case bytes.HasPrefix(b[to:], []byte(" error: ")) && labelled(b, from): // fatal error: message
+		return known
+	case after == ':' && labelled(b, from): // error: message
 		if to+1 == len(b) || b[to+1] == ' ' || b[to+1] == '\t' {
 			return known
 		}
@@ -197,16 +214,27 @@ func levelAt(b []byte, from, to int) severity {
 	return unleveled
 }
 
-// letterAt returns the level of MongoDB before 4.4: E behind the time, before the
-// component in capitals.
+// letterAt returns the level of one letter: in brackets, as some loggers of Go have it, or
+// behind the time as Telegraf, and before a component as MongoDB before 4.4 and log4j.
 func letterAt(b []byte, at int) severity {
 	rest := b[at+1:]
+	if at > 0 && at+2 < len(b) {
+		switch {
+		case b[at-1] == '[' && rest[0] == ']' && rest[1] == ' ', // [E] message
+			b[at-1] == ' ' && rest[0] == '!' && rest[1] == ' ' && first(b, at): // Telegraf
+			return letterLevel(b[at])
+		}
+	}
 	if at < 10 || b[at-1] != ' ' || len(rest) < 3 || rest[0] != ' ' || !first(b, at) {
 		return unleveled
 	}
 	component := bytes.TrimLeft(rest, " ")
 	end := bytes.IndexAny(component, " ")
-	if end < 2 || !isCapitals(component[:end]) {
+	switch {
+	case bytes.HasPrefix(component, []byte("| ")): // capnslog
+	case end < 2:
+		return unleveled
+	case !isCapitals(component[:end]) && bytes.IndexByte(component[:end-1], '.') < 1: // a component, a class of Java
 		return unleveled
 	}
 	return letterLevel(b[at])
@@ -220,6 +248,10 @@ func statementAt(b []byte, from, to int) severity {
 		if bytes.HasPrefix(b[to:], []byte(":  ")) {
 			return levelInfo
 		}
+		if to-from == len("LOG") && from > 1 && b[from-1] == ' ' && (b[from-2] == ' ' || b[from-2] == ']') &&
+			to < len(b) && b[to] == ' ' { // NestJS, PgBouncer
+			return levelInfo
+		}
 	case "Note", "System":
 		if inBrackets(b, from, to) {
 			return levelInfo
@@ -229,7 +261,20 @@ func statementAt(b []byte, from, to int) severity {
 			return levelError
 		}
 	case "CONFIG": // java.util.logging
-		if to < len(b) && b[to] == ':' {
+		if to < len(b) && (b[to] == ':' || b[to] == ' ' && first(b, from)) {
+			return levelInfo
+		}
+	case "FEHLER", "PANIK", "ERREUR", "ERRORE", "FATALE", "ERRO", "SCHWERWIEGEND": // PostgreSQL and Java, translated
+		if bytes.HasPrefix(b[to:], []byte(": ")) && !isWord(b[max(from-1, 0)]) || from == 0 &&
+			bytes.HasPrefix(b[to:], []byte(": ")) {
+			return levelError
+		}
+	case "WARNUNG", "ATTENTION", "ATTENZIONE", "ADVERTENCIA", "AVISO":
+		if bytes.HasPrefix(b[to:], []byte(": ")) {
+			return levelWarning
+		}
+	case "HINWEIS", "ANWEISUNG", "INFORMATION", "TIPP", "INSTRUCTION", "ISTRUZIONE", "SENTENCIA":
+		if bytes.HasPrefix(b[to:], []byte(": ")) {
 			return levelInfo
 		}
 	}
@@ -237,7 +282,7 @@ func statementAt(b []byte, from, to int) severity {
 }
 
 // inBrackets reports whether a word is alone in brackets, behind a module of Apache at
-// most: [error], [core:error], [error    ].
+// most: [error], [core:error], [error    ]; Twisted has its own: [payments#error].
 func inBrackets(b []byte, from, to int) bool {
 	for to < len(b) && b[to] == ' ' {
 		to++
@@ -248,7 +293,11 @@ func inBrackets(b []byte, from, to int) bool {
 	if b[from-1] == '[' {
 		return true
 	}
-	if b[from-1] != ':' {
+	if b[from-1] == ' ' { // Fluent Bit: [ info]
+		i := len(bytes.TrimRight(b[:from], " "))
+		return i > 0 && b[i-1] == '[' && to > 0 && b[to-1] != ' '
+	}
+	if b[from-1] != ':' && b[from-1] != '#' {
 		return false
 	}
 	i := from - 2
