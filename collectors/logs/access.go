@@ -116,8 +116,8 @@ func beforeClient(b []byte) []byte {
 
 // isAccessDate recognizes 30/Nov/2026:10:00:00 and the same with a space.
 func isAccessDate(b []byte) bool {
-	return len(b) > 20 && b[2] == '/' && b[6] == '/' && isDigit(b[0]) && isDigit(b[7]) && (b[11] == ':' || b[11] == ' ') &&
-		isClock(b[12:])
+	return len(b) > 20 && b[2] == '/' && b[6] == '/' && isDigit(b[0]) && isDigit(b[7]) &&
+		(b[11] == ':' || b[11] == ' ') && isClock(b[12:])
 }
 
 // statusCode reports whether b begins with a status, and returns what follows.
@@ -147,13 +147,14 @@ func accessTime(b []byte) (float64, bool) {
 		}
 		return withUnit(value)
 	}
-	if i := bytes.LastIndex(b, []byte(`" `)); i >= 0 { // of nginx' ingress, behind the browser's name: 141 0.001 [shop]
+	if i := bytes.LastIndex(b, []byte(`" `)); i >= 0 { // nginx' ingress, behind the agent: 141 0.001 [shop]
 		if f := bytes.Fields(b[i+1:]); len(f) > 2 && f[2][0] == '[' && bytes.IndexByte(f[1], '.') > 0 {
 			v, ok := milliseconds(f[1])
 			return v * second, ok
 		}
 	}
-	if f := bytes.Fields(b[:min(len(b), 80)]); len(f) > 5 && f[5][0] == '"' && !isDigit(f[0][0]) { // Envoy: - 0 2 12 11 "-"
+	// Envoy: - 0 2 12 11 "-"
+	if f := bytes.Fields(b[:min(len(b), 80)]); len(f) > 5 && f[5][0] == '"' && !isDigit(f[0][0]) {
 		if v, ok := milliseconds(f[3]); ok && len(digitsAt(f[3])) == len(f[3]) {
 			return v, true
 		}
@@ -192,10 +193,10 @@ func ginAccess(b []byte, rec *record) bool {
 }
 
 // otherAccess reads a request with its status from a line of an access log that is in no
-// common format: the status stands before it, behind it, or behind the address of the client.
+// common format: the status is before it, behind it, or behind the address of the client.
 func otherAccess(b []byte, rec *record) {
 	b = b[:min(len(b), accessWithin)]
-	if done, ok := bytes.CutPrefix(b[max(bytes.Index(b, []byte("Completed ")), 0):], []byte("Completed ")); ok { // Rails
+	if _, done, ok := bytes.Cut(b, []byte("Completed ")); ok { // Rails
 		if status, rest := statusCode(done); status && bytes.Contains(rest, []byte(" in ")) {
 			rec.duration, rec.timed = timeWithin(rest)
 			return
@@ -252,7 +253,7 @@ func requestWithin(b []byte) (before, target, after []byte, ok bool) {
 	}
 }
 
-// statusBefore reports whether a status is all that stands between a request and what is
+// statusBefore reports whether a status is all that is between a request and what is
 // before: 200 GET, [200]: GET, or the counts of HAProxy with it.
 func statusBefore(b []byte) bool {
 	if _, ok := proxyTime(b); ok {

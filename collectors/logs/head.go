@@ -10,6 +10,41 @@ func bracketHead(b []byte) severity {
 	return letterLevel(b[1])
 }
 
+// runtimeHead returns the level of what a runtime writes when it ends a process or warns of it,
+// in words of its own.
+func runtimeHead(b []byte) severity {
+	switch b[0] {
+	case 't': // C++
+		if bytes.HasPrefix(b, []byte("terminate called after throwing ")) {
+			return levelError
+		}
+	case '=': // AddressSanitizer and its like, Erlang
+		id := digitsAt(bytes.TrimLeft(b, "="))
+		if bytes.HasPrefix(b, []byte("=ERROR REPORT=")) ||
+			len(id) > 0 && bytes.HasPrefix(b[2:], id) && bytes.HasPrefix(b[2+len(id):], []byte("==ERROR: ")) {
+			return levelError
+		}
+	case 'F':
+		if bytes.HasPrefix(b, []byte("Fatal Python error: ")) {
+			return levelError
+		}
+	case '*': // Elixir
+		if kind, ok := bytes.CutPrefix(b, []byte("** (")); ok && bytes.Contains(kind, []byte("Error) ")) {
+			return levelError
+		}
+	case '(': // Node.js
+		if rest, ok := bytes.CutPrefix(b, []byte("(node:")); ok &&
+			bytes.HasPrefix(rest[len(digitsAt(rest)):], []byte(") Warning: ")) {
+			return levelWarning
+		}
+	case 'P':
+		if bytes.HasPrefix(b, []byte("PHP Notice: ")) {
+			return levelInfo
+		}
+	}
+	return unleveled
+}
+
 // csvLog reads a line of PostgreSQL's csvlog. Level and message are its 12th and 14th column.
 func csvLog(b []byte, rec *record) bool {
 	const zone, level, text = 40, 11, 13
@@ -96,9 +131,34 @@ func withinBrackets(b []byte, at int) bool {
 	return open > bytes.LastIndexByte(b[:at], ']') && isLetter(b[open+1]) && bytes.Count(b[open:at], []byte{'/'}) == 1
 }
 
-// padded reports whether a word stands in a column of its own behind a sign that is no
+// padded reports whether a word is in a column of its own behind a sign that is no
 // letter of ASCII, as signale writes it.
 func padded(b []byte, from, to int) bool {
 	sign := bytes.TrimRight(b[:from], " ")
 	return len(sign) > 0 && sign[len(sign)-1] >= 0x80 && from-len(sign) > 1 && bytes.HasPrefix(b[to:], []byte("  "))
+}
+
+// first reports whether there is nothing but a time before a place.
+func first(b []byte, at int) bool {
+	for i, c := range b[:at] {
+		if isDigit(c) {
+			continue
+		}
+		switch c {
+		case ' ', '-', ':', '.', ',', '/', '+', '[', ']':
+		case 'T', 'Z':
+			if i == 0 || !isDigit(b[i-1]) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// isClock reports whether b begins with a time such as 10:00:00.
+func isClock(b []byte) bool {
+	return len(b) >= 8 && isDigit(b[0]) && isDigit(b[1]) && b[2] == ':' && isDigit(b[3]) && isDigit(b[4]) &&
+		b[5] == ':' && isDigit(b[6]) && isDigit(b[7])
 }

@@ -79,8 +79,8 @@ func wordLevel(word []byte) severity {
 	switch string(lower[:len(word)]) {
 	case "info", "information", "informational", "inf", "notice", "success", "default":
 		return levelInfo
-	case "debug", "trace", "dbg", "dbug", "debu", "trc", "trce", "trac", "verbose", "verb", "vrb", "fine", "finer", "finest",
-		"silly":
+	case "debug", "trace", "dbg", "dbug", "debu", "trc", "trce", "trac", "verbose", "verb", "vrb", "fine", "finer",
+		"finest", "silly":
 		return levelDebug
 	case "warn", "warning", "wrn":
 		return levelWarning

@@ -159,3 +159,47 @@ func TestKindsOfHeads(t *testing.T) {
 		}
 	}
 }
+
+// Pairs of a key and a value: in the quotes of Python, and of a request without a level.
+func TestKeyValue(t *testing.T) {
+	for line, want := range map[string]record{
+		`time='2026-11-30 21:59' level='error' event='it\'s no, level=info' n=3`: {severity: levelError,
+			message: []byte(`it\'s no, level=info`)},
+		`level=info event='tis level=debug`:                {severity: levelDebug, message: []byte("'tis")},
+		"method=GET path=/a/b status=200 duration_ms=12.5": {path: []byte("/a/b"), duration: 12.5, timed: true},
+		"method=GET path=/a?level=error status=200":        {path: []byte("/a?level=error")},
+		"path=/a/b status=200 of no method":                {message: []byte("path=/a/b status=200 of no method")},
+	} {
+		var rec record
+		f := names()
+		readPlain([]byte(line), f.index(), &rec)
+		if want.message == nil {
+			want.message = []byte(line)
+		}
+		if rec.severity != want.severity || string(rec.message) != string(want.message) || string(rec.path) != string(want.path) ||
+			rec.duration != want.duration || rec.timed != want.timed {
+			t.Errorf("%s: %d %q %q %v", line, rec.severity, rec.message, rec.path, rec.duration)
+		}
+	}
+}
+
+// Whatever a client sends, a line of an access log has no level of an error.
+func FuzzClient(f *testing.F) {
+	for _, text := range []string{"ERROR: x", "[error]", ` [30/Nov/2026:18:33:15 +0000] "`, "a - ERROR - ", "level=error", "\t| E! [E] "} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, line := range []string{
+			`10.0.0.9 - - [30/Nov/2026:18:33:15 +0000] "` + text + `" 400 150 "-" "-"`,
+			`10.0.0.9 - ` + text + ` [30/Nov/2026:18:33:15 +0000] "GET / HTTP/1.1" 401 2 "-" "` + text + `"`,
+			`2026/11/30 21:49:35 "GET /` + text + ` HTTP/1.1" from 192.0.2.1:1 - 200 2B in 1ms`,
+			`[GIN] 2026/11/28 - 10:00:00 | 404 | 1.2ms | 127.0.0.1 | ` + text + ` "/x"`,
+		} {
+			var rec record
+			fields := names()
+			if readPlain([]byte(line), fields.index(), &rec); rec.severity >= levelWarning {
+				t.Errorf("%q: level %d", line, rec.severity)
+			}
+		}
+	})
+}

@@ -31,6 +31,9 @@ func readPlain(b []byte, x index, rec *record) {
 		readAccess(b, rec)
 		return
 	}
+	if rec.severity = runtimeHead(b); rec.severity != unleveled {
+		return
+	}
 	if level := redisMark(b); level != unleveled {
 		rec.severity = level
 		return
@@ -102,12 +105,6 @@ func klogHeader(b []byte) (severity, []byte) {
 		rest = b[i+2:]
 	}
 	return letterLevel(b[0]), rest
-}
-
-// isClock reports whether b begins with a time such as 10:00:00.
-func isClock(b []byte) bool {
-	return len(b) >= 8 && isDigit(b[0]) && isDigit(b[1]) && b[2] == ':' && isDigit(b[3]) && isDigit(b[4]) &&
-		b[5] == ':' && isDigit(b[6]) && isDigit(b[7])
 }
 
 // redisMark reads the sign between the time and the message of Redis and Valkey:
@@ -185,14 +182,15 @@ func levelAt(b []byte, from, to int) severity {
 		return statementAt(b, from, to)
 	}
 	switch {
-	case bytes.HasPrefix(b[to:], []byte(":  ")) && isCapitals(word) && before != '"' && before != '\'' && before != '=' &&
-		before != '/' && before != '-' && !isWord(before): // PostgreSQL, behind a prefix of any form
+	case bytes.HasPrefix(b[to:], []byte(":  ")) && isCapitals(word) && !isWord(before) &&
+		bytes.IndexByte([]byte(`"'=/-`), before) < 0: // PostgreSQL, behind a prefix of any form
 		return known
 	case inBrackets(b, from, to), assigned(b, from):
 		return known
 	case from == len("npm ") && bytes.HasPrefix(b, []byte("npm ")):
 		return known
-	case before == '/' && bytes.HasPrefix(b[to:], []byte("]: ")) && isCapitals(word) && withinBrackets(b, from): // [Server thread/ERROR]:
+	case before == '/' && bytes.HasPrefix(b[to:], []byte("]: ")) && isCapitals(word) &&
+		withinBrackets(b, from): // [Server thread/ERROR]:
 		return known
 	case isCapitals(word):
 		if wordMayFollow(before) && wordMayEnd(b, to) {
@@ -332,25 +330,6 @@ func assigned(b []byte, from int) bool {
 		return true
 	}
 	return false
-}
-
-// first reports whether there is nothing but a time before a place.
-func first(b []byte, at int) bool {
-	for i, c := range b[:at] {
-		if isDigit(c) {
-			continue
-		}
-		switch c {
-		case ' ', '-', ':', '.', ',', '/', '+', '[', ']':
-		case 'T', 'Z':
-			if i == 0 || !isDigit(b[i-1]) {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 func isCapitals(word []byte) bool {
