@@ -48,7 +48,7 @@ type index map[string]use
 func levelNames() []string {
 	return []string{"level", "lvl", "severity", "levelname", "level_name", "log.level", "loglevel", "log_level",
 		"logLevel", "LogLevel", "Level", "severityText", "severity_text", "SeverityText", "@l", "@level", "levelno",
-		"severityNumber", "severity_number", "SeverityNumber", "PRIORITY"}
+		"severityNumber", "severity_number", "SeverityNumber", "PRIORITY", "error_severity"}
 }
 
 func messageNames() []string {

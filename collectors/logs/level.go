@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"strconv"
+	"strings"
 )
 
 // A severity is what a line says about itself.
@@ -53,7 +54,14 @@ func levelOf(value []byte, s scale) severity {
 	if len(value) == 1 {
 		return letterLevel(value[0])
 	}
-	return wordLevel(value)
+	if known := wordLevel(value); known != unleveled {
+		return known
+	}
+	switch strings.ToLower(string(value[:min(len(value), longestWord)])) { // levels that are words of sentences too
+	case "log", "http", "config": // PostgreSQL and NestJS, winston, java.util.logging
+		return levelInfo
+	}
+	return unleveled
 }
 
 // wordLevel returns the level of a word that loggers have for it, in any case.
@@ -71,8 +79,8 @@ func wordLevel(word []byte) severity {
 	switch string(lower[:len(word)]) {
 	case "info", "information", "informational", "inf", "notice", "success", "default":
 		return levelInfo
-	case "debug", "trace", "dbg", "dbug", "debu", "trc", "trce", "trac", "verbose", "verb", "fine", "finer", "finest",
-		"silly":
+	case "debug", "trace", "dbg", "dbug", "debu", "trc", "trce", "trac", "verbose", "verb", "vrb", "fine", "finer",
+		"finest", "silly":
 		return levelDebug
 	case "warn", "warning", "wrn":
 		return levelWarning

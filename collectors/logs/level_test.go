@@ -74,3 +74,132 @@ func TestFirstLevel(t *testing.T) {
 		}
 	}
 }
+
+// What a client sends reaches the line of an access log: its request, its name, its agent,
+// and bytes that are no request. None of it is an error of the service.
+func TestClientWritesNoLevel(t *testing.T) {
+	const forged = `ERROR: forged [error] level=error E! [E] FATAL:  x`
+	for name, line := range map[string]string{
+		"target":           `10.0.0.9 - - [30/Nov/2026:18:33:15 +0000] "GET /x?%s HTTP/1.1" 200 2 "-" "-"`,
+		"agent":            `10.0.0.9 - - [30/Nov/2026:18:33:15 +0000] "GET / HTTP/1.1" 200 2 "-" "%s"`,
+		"user":             `10.0.0.9 - %s [30/Nov/2026:18:33:15 +0000] "GET / HTTP/1.1" 401 2 "-" "-"`,
+		"no request":       `10.0.0.9 - - [30/Nov/2026:18:33:15 +0000] "%s" 400 150 "-" "-"`,
+		"Python's refusal": `10.0.0.9 - - [30/Nov/2026 18:33:15] code 400, message Bad request syntax (' %s')`,
+		"HAProxy":          `10.0.0.9:1234 [30/Nov/2026:18:33:15.989] shop be/s1 0/0/2/1/3 200 201 - - ---- {%s|} "GET / HTTP/1.1"`,
+		"HAProxy, syslog":  `Nov 30 18:33:15 vm haproxy[7]: 10.0.0.9:1234 [30/Nov/2026:18:33:15.989] shop be/s1 {%s}`,
+		"Envoy":            `[2026-11-30T18:33:15.123Z] "GET /x?%s HTTP/1.1" 200 - 0 2 12 11 "-" "curl"`,
+		"gin":              `[GIN] 2026/11/28 - 10:00:00 | 200 |  1.2ms |  127.0.0.1 | GET      "/x?%s"`,
+		"gin, method":      `[GIN] 2026/11/28 - 10:00:00 | 404 |  1.2ms |  127.0.0.1 | ERROR    "/x?%s"`,
+		"chi":              `2026/11/30 21:49:35 "GET http://shop.example/x?%s HTTP/1.1" from 192.0.2.1:1 - 200 2B in 1ms`,
+		"morgan":           `GET /x?%s 200 1.2 ms - 5`,
+		"PHP":              `[Mon Nov 30 22:01:43 2026] 127.0.0.1:60788 [200]: GET /x?%s`,
+		"nginx proxy":      `[30/Nov/2026:18:33:15 +0000] - 200 200 - GET https shop.example "/x?%s" [Client 10.0.0.9]`,
+		"uWSGI":            `[pid: 12|app: 0|req: 1/1] 10.0.0.9 () {28 vars} [Mon Nov 30 18:33:15 2026] GET /x?%s => 2 bytes`,
+		"URL of another":   `proxied https://shop.example/x?level=error&severity=fatal`,
+	} {
+		for _, text := range []string{forged, "level=error", "%22level%22:error", " ERROR ", "ERROR: x", "[error]"} {
+			var rec record
+			full := strings.Replace(line, "%s", text, 1)
+			f := names()
+			if readPlain([]byte(full), f.index(), &rec); rec.severity >= levelWarning {
+				t.Errorf("%s: %q: level %d", name, full, rec.severity)
+			}
+		}
+	}
+	for line, want := range map[string]severity{ // what the service says before is its own
+		`[2026-11-30 22:00:18 +0000] [4397] [INFO] 10.0.0.9:1 - - [30/Nov/2026:22:00:18 +0000] "GET /ERROR 1.1" 200`: levelInfo,
+		`ERROR shop.http: 10.0.0.9 - - [30/Nov/2026:22:00:18 +0000] "GET / HTTP/1.1" 500 2`:                          levelError,
+		"[30/Nov/2026:22:00:38] ERROR cannot start":                                                                  levelError,
+		"worker [30/Nov/2026:22:00:38] ERROR cannot start":                                                           levelError,
+		"ERROR GET /x failed": levelError,
+		"GET ERROR":           levelError,
+	} {
+		if got := firstLevel([]byte(line)); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+}
+
+// Each kind of head of which the second part of the corpus has some logger.
+func TestKindsOfHeads(t *testing.T) {
+	for line, want := range map[string]severity{
+		"2026-11-30 21:44:52 [payments] error: no":           levelError,
+		"[1796075800] unbound[30369:0] fatal error: no user": levelError,
+		"Nov 30 18:33:15 vm sshd[12]: error: no key":         levelError,
+		"2026-11-30 [payments] an error: in a sentence":      unleveled,
+		"loaded [payments] error: none":                      unleveled,
+		"[2026/11/30 18:33:15] [ warn] [engine] failed":      levelWarning,
+		"2026-11-30T21:59:15+0000 [payments#critical] no":    levelError,
+		"[18:33:15] [Server thread/ERROR]: no":               levelError,
+		"404 [/x/ERROR]: b":                                  unleveled, "[GET /ERROR]: b": unleveled, "see [a] /srv/ERROR] b": unleveled,
+		"[payments] › ✖  error     no":              levelError,
+		"[payments] › an error  was":                unleveled,
+		"2026-11-30T18:33:15Z E! [inputs.redis] no": levelError,
+		"so E! it is":                                              unleveled,
+		"2026/11/30 18:33:15 pay.go:42: [E] no":                    levelError,
+		"\t[C]: in function 'error'":                               unleveled,
+		"1796076258119 E shop.Payments no":                         levelError,
+		"2026-11-30 10:00:00 E then ERROR":                         levelError,
+		"2026-11-30 21:56:27.952010 C | etcdmain: no":              levelError,
+		"[E 261130 21:59:11 gen:31] no":                            levelError,
+		"E261130 18:33:15.123456 217 1@server/pay.go:42 no":        levelError,
+		"< 2026-11-30 21:56:52.982 UTC >ERROR:  22012: no":         levelError,
+		"2026-11-30 18:33:15.123 UTC [123] FEHLER:  Division":      levelError,
+		"SCHWERWIEGEND: no":                                        levelError,
+		"key='ERROR:  x'":                                          unleveled,
+		"2026-11-30 21:56:44.399 UTC [30497] LOG listening: ERROR": levelInfo,
+		"2026-11-30 22:08:18 CONFIG  shop.Payments ERROR":          levelInfo,
+		`2026-11-30 21:57:30 UTC,"a","b",1,"h:1",6b.7b,1,"SELECT",2026-11-30 21:57:30 UTC,3/3,0,ERROR,22012,"no",,,,`:  levelError,
+		`2026-11-30 21:57:30 UTC,"a,""ERROR","b",1,"h:1",6b.7b,1,"x",2026-11-30 21:57:30 UTC,3/3,0,LOG,0,"ERROR: x",,`: levelInfo,
+	} {
+		var rec record
+		f := names()
+		if readPlain([]byte(line), f.index(), &rec); rec.severity != want {
+			t.Errorf("%q: %v, want %v", line, rec.severity, want)
+		}
+	}
+}
+
+// Pairs of a key and a value: in the quotes of Python, and of a request without a level.
+func TestKeyValue(t *testing.T) {
+	for line, want := range map[string]record{
+		`time='2026-11-30 21:59' level='error' event='it\'s no, level=info' n=3`: {severity: levelError,
+			message: []byte(`it\'s no, level=info`)},
+		`level=info event='tis level=debug`:                {severity: levelDebug, message: []byte("'tis")},
+		"method=GET path=/a/b status=200 duration_ms=12.5": {path: []byte("/a/b"), duration: 12.5, timed: true},
+		"method=GET path=/a?level=error status=200":        {path: []byte("/a?level=error")},
+		"path=/a/b status=200 of no method":                {message: []byte("path=/a/b status=200 of no method")},
+	} {
+		var rec record
+		f := names()
+		readPlain([]byte(line), f.index(), &rec)
+		if want.message == nil {
+			want.message = []byte(line)
+		}
+		if rec.severity != want.severity || string(rec.message) != string(want.message) || string(rec.path) != string(want.path) ||
+			rec.duration != want.duration || rec.timed != want.timed {
+			t.Errorf("%s: %d %q %q %v", line, rec.severity, rec.message, rec.path, rec.duration)
+		}
+	}
+}
+
+// Whatever a client sends, a line of an access log has no level of an error.
+func FuzzClient(f *testing.F) {
+	for _, text := range []string{"ERROR: x", "[error]", ` [30/Nov/2026:18:33:15 +0000] "`, "a - ERROR - ", "level=error", "\t| E! [E] "} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, line := range []string{
+			`10.0.0.9 - - [30/Nov/2026:18:33:15 +0000] "` + text + `" 400 150 "-" "-"`,
+			`10.0.0.9 - ` + text + ` [30/Nov/2026:18:33:15 +0000] "GET / HTTP/1.1" 401 2 "-" "` + text + `"`,
+			`2026/11/30 21:49:35 "GET /` + text + ` HTTP/1.1" from 192.0.2.1:1 - 200 2B in 1ms`,
+			`[GIN] 2026/11/28 - 10:00:00 | 404 | 1.2ms | 127.0.0.1 | ` + text + ` "/x"`,
+		} {
+			var rec record
+			fields := names()
+			if readPlain([]byte(line), fields.index(), &rec); rec.severity >= levelWarning {
+				t.Errorf("%q: level %d", line, rec.severity)
+			}
+		}
+	})
+}

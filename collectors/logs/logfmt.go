@@ -10,7 +10,7 @@ import (
 func logfmt(b []byte, x index, rec *record) bool {
 	var chosen choice
 	var at [fieldCount]found
-	pairs := 0
+	pairs, asked, answered := 0, false, false
 	for rest := b; len(rest) > 0; {
 		rest = bytes.TrimLeft(rest, " ")
 		i := 0
@@ -27,10 +27,13 @@ func logfmt(b []byte, x index, rec *record) bool {
 			rest = rest[i:]
 			continue
 		}
-		u := x[string(rest[:i])]
+		key := rest[:i]
+		u := x[string(key)]
 		var value []byte
 		value, rest = pairValue(rest[i+1:])
 		pairs++
+		asked = asked || string(key) == "method" && isMethod(value)
+		answered = answered || string(key) == "status"
 		if u.field == none {
 			continue
 		}
@@ -39,7 +42,7 @@ func logfmt(b []byte, x index, rec *record) bool {
 			at[u.field] = found{u, value}
 		}
 	}
-	if chosen[level].at == 0 {
+	if chosen[level].at == 0 && !(asked && answered) { // lograge names no level
 		return false
 	}
 	for _, f := range at {
@@ -52,6 +55,16 @@ func logfmt(b []byte, x index, rec *record) bool {
 
 // pairValue returns a value and what follows it.
 func pairValue(b []byte) (value, rest []byte) {
+	if len(b) > 1 && b[0] == '\'' { // Python's repr, as structlog writes it
+		for i := 1; i < len(b); i++ {
+			switch {
+			case b[i] == '\\':
+				i++
+			case b[i] == '\'' && (i+1 == len(b) || b[i+1] == ' '):
+				return b[1:i], b[i+1:]
+			}
+		}
+	}
 	if len(b) == 0 || b[0] != '"' {
 		if i := bytes.IndexByte(b, ' '); i >= 0 {
 			return b[:i], b[i:]

@@ -56,9 +56,9 @@ func rubyHead(b []byte) bool {
 	if i < 5 || b[0] == ' ' || b[0] == '\t' || bytes.IndexByte(b[:i], ' ') >= 0 {
 		return false
 	}
-	file, line, ok := bytes.Cut(b[:i], []byte(":"))
-	return ok && bytes.HasSuffix(file, []byte(".rb")) && len(digitsAt(line)) == len(line) &&
-		bytes.Contains(b[i:], []byte(": "))
+	file, line, ok := bytes.Cut(bytes.TrimPrefix(b[:i], []byte("<internal:")), []byte(":"))
+	return ok && bytes.HasSuffix(bytes.TrimSuffix(file, []byte{'>'}), []byte(".rb")) &&
+		len(digitsAt(line)) == len(line) && bytes.Contains(b[i:], []byte(": "))
 }
 
 // nodeSource reports whether a line is the place that node writes before the line of the

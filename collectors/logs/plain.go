@@ -1,6 +1,9 @@
 package logs
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // levelWithin is the maximum offset of the level in a line that is not JSON.
 const levelWithin = 120
@@ -20,15 +23,44 @@ func readPlain(b []byte, x index, rec *record) {
 		rec.severity, rec.message = level, rest
 		return
 	}
+	if isDigit(b[0]) && csvLog(b, rec) {
+		return
+	}
+	if level := bracketHead(b); level != unleveled {
+		rec.severity = level
+		readAccess(b, rec)
+		return
+	}
+	if rec.severity = runtimeHead(b); rec.severity != unleveled {
+		return
+	}
 	if level := redisMark(b); level != unleveled {
 		rec.severity = level
 		return
 	}
+	if bytes.HasPrefix(b, []byte("[GIN] ")) && ginAccess(b, rec) {
+		return // the method is the client's word too
+	}
 	if logfmt(b, x, rec) {
 		return
 	}
-	if rec.severity = firstLevel(b); rec.severity < levelWarning {
-		readAccess(b, rec)
+	rec.severity = firstLevel(b)
+	readAccess(b, rec)
+	if b[len(b)-1] == '}' && len(rec.path) == 0 {
+		objectBehind(b, x, rec)
+	}
+}
+
+// objectBehind reads path and duration from the object at the end of a line of zap's console.
+func objectBehind(b []byte, x index, rec *record) {
+	i := bytes.Index(b, []byte("\t{\""))
+	if i < 0 || !json.Valid(b[i+1:]) {
+		return
+	}
+	w, behind := walker{b: b[i+1:], index: x}, record{}
+	if w.object(0) {
+		w.choose(&behind)
+		rec.path, rec.duration, rec.timed = behind.path, behind.duration, behind.timed
 	}
 }
 
@@ -54,13 +86,13 @@ func syslogMark(b []byte) (severity, []byte) {
 }
 
 // klogHeader reads E1128 10:00:00.000000       1 reflector.go:138] as klog and glog write
-// it; glog of C++ has the year too.
+// it; glog of C++ has the year too, and CockroachDB two digits of it and more in the head.
 func klogHeader(b []byte) (severity, []byte) {
 	digits := 0
 	for digits+1 < len(b) && isDigit(b[digits+1]) {
 		digits++
 	}
-	if digits != 4 && digits != 8 || len(b) < digits+12 || b[digits+1] != ' ' || !isClock(b[digits+2:]) {
+	if digits != 4 && digits != 6 && digits != 8 || len(b) < digits+12 || b[digits+1] != ' ' || !isClock(b[digits+2:]) {
 		return unleveled, nil
 	}
 	switch b[0] {
@@ -69,16 +101,10 @@ func klogHeader(b []byte) (severity, []byte) {
 		return unleveled, nil
 	}
 	rest := b
-	if i := bytes.Index(b, []byte("] ")); i >= 0 {
+	if i := bytes.Index(b, []byte("] ")); i >= 0 && digits != 6 {
 		rest = b[i+2:]
 	}
 	return letterLevel(b[0]), rest
-}
-
-// isClock reports whether b begins with a time such as 10:00:00.
-func isClock(b []byte) bool {
-	return len(b) >= 8 && isDigit(b[0]) && isDigit(b[1]) && b[2] == ':' && isDigit(b[3]) && isDigit(b[4]) &&
-		b[5] == ':' && isDigit(b[6]) && isDigit(b[7])
 }
 
 // redisMark reads the sign between the time and the message of Redis and Valkey:
@@ -111,8 +137,10 @@ func redisMark(b []byte) severity {
 	return unleveled
 }
 
-// firstLevel returns the level that the first word for one names.
+// firstLevel returns the level that the first word for one names. What a client wrote names
+// none: its request, and what a server writes behind that.
 func firstLevel(b []byte) severity {
+	b = beforeClient(b)
 	for i := 0; i < len(b) && i < levelWithin; {
 		if !isLetter(b[i]) {
 			i++
@@ -127,6 +155,9 @@ func firstLevel(b []byte) severity {
 		}
 		if found := levelAt(b, from, i); found != unleveled {
 			return found
+		}
+		if i < len(b) && b[i] == ' ' && isMethod(b[from:i]) && targetFollows(b[i:]) {
+			break
 		}
 	}
 	return unleveled
@@ -151,15 +182,25 @@ func levelAt(b []byte, from, to int) severity {
 		return statementAt(b, from, to)
 	}
 	switch {
+	case bytes.HasPrefix(b[to:], []byte(":  ")) && isCapitals(word) && !isWord(before) &&
+		bytes.IndexByte([]byte(`"'=/-`), before) < 0: // PostgreSQL, behind a prefix of any form
+		return known
 	case inBrackets(b, from, to), assigned(b, from):
 		return known
 	case from == len("npm ") && bytes.HasPrefix(b, []byte("npm ")):
+		return known
+	case before == '/' && bytes.HasPrefix(b[to:], []byte("]: ")) && isCapitals(word) &&
+		withinBrackets(b, from): // [Server thread/ERROR]:
 		return known
 	case isCapitals(word):
 		if wordMayFollow(before) && wordMayEnd(b, to) {
 			return known
 		}
-	case after == ':' && first(b, from): // error: message
+	case before == ' ' && after == ' ' && padded(b, from, to):
+		return known
+	case bytes.HasPrefix(b[to:], []byte(" error: ")) && labelled(b, from): // fatal error: message
+		return known
+	case after == ':' && labelled(b, from): // error: message
 		if to+1 == len(b) || b[to+1] == ' ' || b[to+1] == '\t' {
 			return known
 		}
@@ -171,16 +212,27 @@ func levelAt(b []byte, from, to int) severity {
 	return unleveled
 }
 
-// letterAt returns the level of MongoDB before 4.4: E behind the time, before the
-// component in capitals.
+// letterAt returns the level of one letter: in brackets, as some loggers of Go have it, or
+// behind the time as Telegraf, and before a component as MongoDB before 4.4 and log4j.
 func letterAt(b []byte, at int) severity {
 	rest := b[at+1:]
+	if at > 0 && at+2 < len(b) {
+		switch {
+		case b[at-1] == '[' && rest[0] == ']' && rest[1] == ' ', // [E] message
+			b[at-1] == ' ' && rest[0] == '!' && rest[1] == ' ' && first(b, at): // Telegraf
+			return letterLevel(b[at])
+		}
+	}
 	if at < 10 || b[at-1] != ' ' || len(rest) < 3 || rest[0] != ' ' || !first(b, at) {
 		return unleveled
 	}
 	component := bytes.TrimLeft(rest, " ")
 	end := bytes.IndexAny(component, " ")
-	if end < 2 || !isCapitals(component[:end]) {
+	switch {
+	case bytes.HasPrefix(component, []byte("| ")): // capnslog
+	case end < 2:
+		return unleveled
+	case !isCapitals(component[:end]) && bytes.IndexByte(component[:end-1], '.') < 1: // a component, a class of Java
 		return unleveled
 	}
 	return letterLevel(b[at])
@@ -194,6 +246,10 @@ func statementAt(b []byte, from, to int) severity {
 		if bytes.HasPrefix(b[to:], []byte(":  ")) {
 			return levelInfo
 		}
+		if to-from == len("LOG") && from > 1 && b[from-1] == ' ' && (b[from-2] == ' ' || b[from-2] == ']') &&
+			to < len(b) && b[to] == ' ' { // NestJS, PgBouncer
+			return levelInfo
+		}
 	case "Note", "System":
 		if inBrackets(b, from, to) {
 			return levelInfo
@@ -203,7 +259,20 @@ func statementAt(b []byte, from, to int) severity {
 			return levelError
 		}
 	case "CONFIG": // java.util.logging
-		if to < len(b) && b[to] == ':' {
+		if to < len(b) && (b[to] == ':' || b[to] == ' ' && first(b, from)) {
+			return levelInfo
+		}
+	case "FEHLER", "PANIK", "ERREUR", "ERRORE", "FATALE", "ERRO", "SCHWERWIEGEND": // PostgreSQL and Java, translated
+		if bytes.HasPrefix(b[to:], []byte(": ")) && !isWord(b[max(from-1, 0)]) || from == 0 &&
+			bytes.HasPrefix(b[to:], []byte(": ")) {
+			return levelError
+		}
+	case "WARNUNG", "ATTENTION", "ATTENZIONE", "ADVERTENCIA", "AVISO":
+		if bytes.HasPrefix(b[to:], []byte(": ")) {
+			return levelWarning
+		}
+	case "HINWEIS", "ANWEISUNG", "INFORMATION", "TIPP", "INSTRUCTION", "ISTRUZIONE", "SENTENCIA":
+		if bytes.HasPrefix(b[to:], []byte(": ")) {
 			return levelInfo
 		}
 	}
@@ -211,7 +280,7 @@ func statementAt(b []byte, from, to int) severity {
 }
 
 // inBrackets reports whether a word is alone in brackets, behind a module of Apache at
-// most: [error], [core:error], [error    ].
+// most: [error], [core:error], [error    ]; Twisted has its own: [payments#error].
 func inBrackets(b []byte, from, to int) bool {
 	for to < len(b) && b[to] == ' ' {
 		to++
@@ -222,7 +291,11 @@ func inBrackets(b []byte, from, to int) bool {
 	if b[from-1] == '[' {
 		return true
 	}
-	if b[from-1] != ':' {
+	if b[from-1] == ' ' { // Fluent Bit: [ info]
+		i := len(bytes.TrimRight(b[:from], " "))
+		return i > 0 && b[i-1] == '[' && to > 0 && b[to-1] != ' '
+	}
+	if b[from-1] != ':' && b[from-1] != '#' {
 		return false
 	}
 	i := from - 2
@@ -249,30 +322,14 @@ func assigned(b []byte, from int) bool {
 	for i > 0 && (isWord(key[i-1]) || key[i-1] == '.' || key[i-1] == '-') {
 		i--
 	}
+	if i > 0 && (key[i-1] == '?' || key[i-1] == '&' || key[i-1] == '/' || key[i-1] == '%') { // of a URL
+		return false
+	}
 	switch string(key[i:]) { // not --log-level=error, which is an option of a command
 	case "level", "lvl", "severity", "levelname", "loglevel", "log_level", "log.level":
 		return true
 	}
 	return false
-}
-
-// first reports whether there is nothing but a time before a place.
-func first(b []byte, at int) bool {
-	for i, c := range b[:at] {
-		if isDigit(c) {
-			continue
-		}
-		switch c {
-		case ' ', '-', ':', '.', ',', '/', '+', '[', ']':
-		case 'T', 'Z':
-			if i == 0 || !isDigit(b[i-1]) {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 func isCapitals(word []byte) bool {

@@ -111,6 +111,10 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 		rec.message = b
 		return
 	}
+	if t.continues(b) {
+		rec.message = b
+		return
+	}
 	readPlain(b, r.names(), rec)
 	t.after(b, rec.severity)
 }

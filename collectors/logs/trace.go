@@ -34,6 +34,8 @@ type trace struct {
 	held     bool   // head is a line without a level: frames may follow
 	ended    bool   // Python: the type was read, what follows may be another
 	chained  bool   // Python: another one is announced
+	framed   bool   // a frame was read
+	indent   []byte // Python: what is before each line
 	lines    int    // so far
 	head     []byte // the first line
 	name     []byte // the type
@@ -48,10 +50,32 @@ func (t *trace) busy() bool { return t.language != noTrace || t.before >= levelW
 
 // after notes a line that belongs to no trace: one that follows may belong to it.
 func (t *trace) after(b []byte, s severity) {
+	if s == unleveled && len(b) > 0 && t.before != unleveled && (b[0] == ' ' || b[0] == '\t' || isContext(b)) {
+		t.held = false // it belongs to the line before, and so does what follows
+		return
+	}
 	t.before = s
 	if t.held = s == unleveled && len(b) > 0; t.held {
 		t.head = append(t.head[:0], b[:min(len(b), headKept)]...)
 	}
+}
+
+// isContext reports whether a line is such as handle: <Handle load()>, which asyncio writes
+// between an error and its traceback.
+func isContext(b []byte) bool {
+	i := bytes.IndexByte(b[:min(len(b), 24)], ':')
+	return i > 0 && bytes.HasPrefix(b[i:], []byte(": <")) && !bytes.ContainsFunc(b[:i],
+		func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') })
+}
+
+// continues reports whether a line goes on with a line before that had a level: its level
+// words are those of a value. A level that is only moved to the right still counts.
+func (t *trace) continues(b []byte) bool {
+	if t.before == unleveled || len(b) < 3 || b[0] != ' ' || b[1] != ' ' {
+		return t.before >= levelWarning && bytes.HasPrefix(b, []byte("** (")) // Elixir: what a process ended with
+	}
+	rest := bytes.TrimLeft(b, " ")
+	return len(rest) > 0 && (rest[0] == '|' || 'a' <= rest[0] && rest[0] <= 'z')
 }
 
 // takes reports whether an open trace goes on with a line.
@@ -65,7 +89,12 @@ func (t *trace) takes(b []byte) bool {
 	}
 	switch t.language {
 	case python:
-		return t.pythonLine(b)
+		if len(t.indent) > 0 && bytes.HasPrefix(b, t.indent) {
+			b = b[len(t.indent):]
+		} else if len(t.indent) > 0 {
+			return false
+		}
+		return len(b) == 0 || t.pythonLine(b)
 	case golang:
 		return t.goLine(b)
 	case rust:
@@ -80,10 +109,14 @@ func (t *trace) takes(b []byte) bool {
 // begins reports whether a line is the first of a trace, and opens it.
 func (t *trace) begins(b []byte) bool {
 	before, held := t.before, t.held
-	t.before, t.held = unleveled, false
-	if held && scriptFrame(b) { // console.error("cannot load", error)
+	if (held || before >= levelWarning) && scriptFrame(b) { // console.error("cannot load", error)
+		t.before, t.held, t.framed, t.indent = unleveled, false, true, t.indent[:0]
+		if !held {
+			t.head = t.head[:0]
+		}
 		t.name, t.place, t.foreign, t.runtime = t.name[:0], t.place[:0], false, true
-		t.language, t.lines, t.cause, t.untyped, t.counted = other, 2, false, false, false
+		t.language, t.lines, t.cause, t.untyped = other, 2, false, false
+		t.counted = !held || bytes.HasPrefix(t.head, []byte("Trace: ")) || bytes.Equal(t.head, []byte("Trace"))
 		t.typed(t.head[typeWithin(t.head):])
 		if len(t.name) == 0 {
 			t.name = fold(t.name, t.head[:min(len(t.head), templateLength/2)])
@@ -96,6 +129,7 @@ func (t *trace) begins(b []byte) bool {
 		t.language = noTrace
 		return false
 	}
+	t.before, t.held, t.framed = unleveled, false, false
 	t.counted = before >= levelWarning && !t.runtime
 	t.lines, t.cause, t.ended, t.chained = 1, false, false, false
 	t.head = append(t.head[:0], b[:min(len(b), headKept)]...)
@@ -121,11 +155,15 @@ func (t *trace) opens(b []byte) bool {
 		t.language = rust
 		t.rustHead(b)
 	case bytes.HasPrefix(b, []byte("Exception in thread ")):
-		t.language = python
+		t.language, t.indent = python, t.indent[:0]
 		if rest := b[len("Exception in thread "):]; len(rest) > 0 && rest[0] == '"' {
 			t.language = other
 			if i := bytes.Index(rest, []byte(`" `)); i >= 0 {
 				t.typed(rest[i+2:])
+				if len(t.name) == 0 { // a class without the usual ending
+					class, _, _ := bytes.Cut(rest[i+2:], []byte{':'})
+					t.name = append(t.name, class[:min(len(class), templateLength/2)]...)
+				}
 			}
 		}
 	case bytes.HasPrefix(b, []byte("Unhandled exception. ")), bytes.HasPrefix(b, []byte("Unhandled Exception: ")):
@@ -151,12 +189,20 @@ func (t *trace) opens(b []byte) bool {
 		switch {
 		case bytes.Contains(b[:min(len(b), 60)], []byte("Traceback (most recent call last)")):
 			t.language = python
+			t.indent = t.indent[:0]
+			n := len(b) - len(bytes.TrimLeft(b, " \t"))
+			if bytes.HasPrefix(b[n:], []byte("Traceback")) { // not that of a group
+				t.indent = append(t.indent, b[:n]...)
+			}
 		case bytes.HasPrefix(b, []byte(`  File "`)): // of a file that is no Python
-			t.language, t.untyped = python, true
+			t.language, t.untyped, t.indent = python, true, t.indent[:0]
 			t.pythonFrame(b[len(`  File "`):])
-		case typeLength(b) > 0:
+		case bytes.HasPrefix(b, []byte("error: Uncaught ")): // Deno
+			t.language, t.runtime = other, true
+			t.typed(b[typeWithin(b):])
+		case typeLength(bytes.TrimLeft(b, " \t")) > 0:
 			t.language = other
-			t.typed(b)
+			t.typed(bytes.TrimLeft(b, " \t"))
 		default:
 			return false
 		}
@@ -185,6 +231,14 @@ func (t *trace) pythonLine(b []byte) bool {
 			t.ended = true
 		}
 		return true
+	case bytes.HasPrefix(b, []byte("> File \"")): // loguru marks where it was caught
+		t.pythonFrame(b[len("> File \""):])
+		return true
+	case bytes.HasPrefix(b, []byte("--- <exception caught here>")): // Twisted
+		return true
+	case t.ended && string(b) == `"""`: // around that of another process
+		t.chained = true
+		return true
 	case bytes.HasPrefix(b, []byte("During handling of the above exception")),
 		bytes.HasPrefix(b, []byte("The above exception was the direct cause")):
 		t.chained = true
@@ -207,7 +261,8 @@ func (t *trace) pythonLine(b []byte) bool {
 		isCapitals(b[:i]) && wordLevel(b[:i]) != unleveled {
 		return false
 	}
-	t.name = append(t.name[:0], b[:min(i, templateLength/2)]...)
+	name := bytes.TrimPrefix(b[:i], []byte("builtins."))
+	t.name = append(t.name[:0], name[:min(len(name), templateLength/2)]...)
 	t.ended, t.untyped = true, false
 	return true
 }
@@ -292,7 +347,10 @@ func (t *trace) otherLine(b []byte) bool {
 	case len(trimmed) == 0:
 		return true
 	case indented && bytes.HasPrefix(trimmed, []byte("at ")):
+		t.framed = true
 		t.frame(trimmed[len("at "):])
+		return true
+	case bytes.HasPrefix(trimmed, []byte("Wrapped by: ")): // the cause came first
 		return true
 	case bytes.HasPrefix(trimmed, []byte("Caused by: ")):
 		t.typed(trimmed[len("Caused by: "):])
@@ -303,6 +361,11 @@ func (t *trace) otherLine(b []byte) bool {
 		t.cause = true
 		return true
 	case indented && bytes.HasPrefix(trimmed, []byte("from ")): // Ruby
+		if place := trimmed[len("from "):]; t.foreign && !bytes.HasPrefix(place, []byte("<internal:")) {
+			if i := bytes.Index(place, []byte(":in ")); i > 0 {
+				t.place, t.foreign = appendPlace(t.place[:0], place[:i]), false
+			}
+		}
 		return true
 	case b[0] == '#' && len(b) > 1 && isDigit(b[1]), bytes.HasPrefix(b, []byte("Stack trace:")): // PHP
 		return true
@@ -312,7 +375,10 @@ func (t *trace) otherLine(b []byte) bool {
 		bytes.HasPrefix(b, []byte("- /")):
 		return true
 	}
-	return false
+	// The runtime writes frames behind the message: until then its lines are those of it.
+	const most = 40
+	return t.runtime && !t.framed && t.lines < most && (bytes.HasPrefix(t.head, []byte("Exception in thread ")) ||
+		nodeSource(t.head))
 }
 
 // sourceLine reads what node writes before the type of an error: a line of the source, a
@@ -328,8 +394,8 @@ func (t *trace) sourceLine(b, trimmed []byte) bool {
 		}
 		t.name = append(t.name, "Uncaught"...)
 		return true
-	case typeLength(b) > 0:
-		t.typed(b)
+	case typeLength(bytes.TrimPrefix(b, []byte{'['})) > 0: // [AggregateError: …] has no stack of its own
+		t.typed(bytes.TrimPrefix(b, []byte{'['}))
 		t.untyped = false
 		return true
 	case bytes.HasPrefix(b, []byte("Node.js v")):
@@ -371,6 +437,7 @@ func (t *trace) frame(b []byte) {
 
 func (t *trace) rubyLine(b []byte) {
 	t.place = appendPlace(t.place, b[:bytes.Index(b, []byte(":in "))])
+	t.foreign = b[0] == '<'
 	if i := bytes.LastIndexByte(b, '('); i >= 0 && b[len(b)-1] == ')' {
 		t.name = append(t.name, b[i+1:len(b)-1]...)
 	}
@@ -401,7 +468,7 @@ func (t *trace) phpHead(b []byte) bool {
 		}
 	}
 	if i := bytes.LastIndex(rest, []byte(" in ")); i >= 0 {
-		place := rest[i+len(" in "):]
+		place := bytes.TrimRight(rest[i+len(" in "):], `"`) // PHP-FPM quotes what a worker said
 		if file, line, ok := bytes.Cut(place, []byte(" on line ")); ok {
 			place = append(append(bytes.Clone(file), ':'), digitsAt(line)...)
 		}

@@ -132,3 +132,52 @@ func TestLastLineWithoutLineFeed(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// Lines that come with an error of their own: each case is one error, or none.
+func TestTraceKinds(t *testing.T) {
+	const frame = "    at load (file:///srv/app/x.mjs:2:9)"
+	for name, tc := range map[string]struct {
+		lines []string
+		want  map[string]uint64
+	}{
+		"script, behind its line": {[]string{"error: TypeError: no", "    at file:///srv/app/x.mjs:1:2", frame, "ok"},
+			map[string]uint64{"error: TypeError: no": 1}},
+		"script, moved to the right": {[]string{"  Error: no", frame, "ok"}, map[string]uint64{"Error at app/x.mjs:2": 1}},
+		"console.trace":              {[]string{"Trace: who calls", frame, "ok"}, map[string]uint64{}},
+		"Deno": {[]string{"error: Uncaught (in promise) TypeError: no", "  throw x;", "        ^", frame},
+			map[string]uint64{"TypeError at app/x.mjs:2": 1}},
+		"asyncio": {[]string{"ERROR:asyncio:Exception in callback", "handle: <Handle load()>",
+			"Traceback (most recent call last):", `  File "/srv/app/x.py", line 4, in load`, "ValueError: 1", "ok"},
+			map[string]uint64{"ERROR:asyncio:Exception in callback": 1}},
+		"two errors": {[]string{"ERROR: one", "started", "Traceback (most recent call last):",
+			`  File "/srv/app/x.py", line 4, in load`, "ValueError: 1", "ok"},
+			map[string]uint64{"ERROR: one": 1, "ValueError at app/x.py:4": 1}},
+		"of another process": {[]string{"ERROR: task", "Traceback (most recent call last):", `  File "/a/x.py", line 4`,
+			"einfo.ExceptionWithTraceback: ", `"""`, "Traceback (most recent call last):", `  File "/a/x.py", line 5`,
+			"ValueError: 1", `"""`, "ok"}, map[string]uint64{"ERROR: task": 1}},
+		"indented": {[]string{"unhandled", "\tTraceback (most recent call last):", "\t  File \"/srv/app/x.py\", line 9, in load",
+			"\t--- <exception caught here> ---", "\tbuiltins.ValueError: no", "ERROR: next"},
+			map[string]uint64{"ValueError at app/x.py:9": 1, "ERROR: next": 1}},
+		"message of several lines": {[]string{`Exception in thread "main" java.lang.RuntimeException: 2 problems:`, "ERROR one",
+			"  FATAL two", "\tat Paym.load(Paym.java:2)", "ERROR next"},
+			map[string]uint64{"java.lang.RuntimeException at Paym.java:2": 1, "ERROR next": 1}},
+		"class without an ending": {[]string{`Exception in thread "main" Payn$Gone`, "\tat Payn.main(Payn.java:3)"},
+			map[string]uint64{"Payn$Gone at Payn.java:3": 1}},
+		"objects of a line": {[]string{"[21:45:28] INFO (1): paid", "    fatal: 0", "    error: null", "  | ERROR x",
+			"ERROR: next"}, map[string]uint64{"ERROR: next": 1}},
+		"a level that is moved": {[]string{"    INFO a", "   ERROR b", "   ERROR c"}, map[string]uint64{"ERROR b": 1, "ERROR c": 1}},
+		"no line before":        {[]string{"", "  error: no"}, map[string]uint64{"error: no": 1}},
+		"Ruby, a library": {[]string{"<internal:/usr/lib/ruby/a/require.rb>:85:in `require': no (LoadError)",
+			"\tfrom /srv/app/x.rb:1:in `<main>'", "ok"}, map[string]uint64{"LoadError at app/x.rb:1": 1}},
+		"Elixir, a process": {[]string{"[error] Process raised an exception", "** (RuntimeError) no", "INFO: ok",
+			"** (RuntimeError) no"}, map[string]uint64{"[error] Process raised an exception": 1, "** (RuntimeError) no": 1}},
+		"C++": {[]string{"terminate called after throwing an instance of 'E'", "  what():  no"},
+			map[string]uint64{"terminate called after throwing an instance of 'E'": 1}},
+		"sanitizer": {[]string{"=================", "==17==ERROR: AddressSanitizer: no", "=ERROR", "==x==ERROR: no"},
+			map[string]uint64{"==<n>==ERROR: AddressSanitizer: no": 1}},
+	} {
+		if diff := cmp.Diff(tc.want, templates(t, driver(tc.lines), true)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
