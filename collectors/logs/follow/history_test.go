@@ -26,7 +26,7 @@ import (
 
 var (
 	seeds = flag.Int("histories", 60, "how many histories of a log") //nolint:gochecknoglobals // a flag of the tests
-	first = flag.Uint64("history", 1, "the seed of the first")        //nolint:gochecknoglobals // a flag of the tests
+	first = flag.Uint64("history", 1, "the seed of the first")       //nolint:gochecknoglobals // a flag of the tests
 )
 
 // A sink notes which lines it was given.

@@ -66,7 +66,8 @@ func TestFilesOfOthers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return check.Refused(check.Danger(c, source))
+		_, err = check.Start(c, source)
+		return err
 	}
 	own := func(name string, uid int, mode os.FileMode) {
 		t.Helper()
