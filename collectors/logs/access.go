@@ -3,6 +3,8 @@ package logs
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // accessWithin is the maximum offset of the request in a line of an access log.
@@ -108,7 +110,7 @@ func beforeClient(b []byte) []byte {
 		end := bytes.IndexByte(b[from:], ']')
 		switch {
 		case end >= 0 && bytes.HasPrefix(b[from+end:], []byte(`] "`)), b[i-2] == '-' && b[i-1] == ' ',
-			isDigit(b[i-2]) && bytes.IndexByte(place, ':') > 0: // HAProxy writes the address alone before it
+			words.IsDigit(b[i-2]) && bytes.IndexByte(place, ':') > 0: // HAProxy writes the address alone before it
 			return server
 		}
 	}
@@ -116,13 +118,14 @@ func beforeClient(b []byte) []byte {
 
 // isAccessDate recognizes 30/Nov/2026:10:00:00 and the same with a space.
 func isAccessDate(b []byte) bool {
-	return len(b) > 20 && b[2] == '/' && b[6] == '/' && isDigit(b[0]) && isDigit(b[7]) &&
+	return len(b) > 20 && b[2] == '/' && b[6] == '/' && words.IsDigit(b[0]) && words.IsDigit(b[7]) &&
 		(b[11] == ':' || b[11] == ' ') && isClock(b[12:])
 }
 
 // statusCode reports whether b begins with a status, and returns what follows.
 func statusCode(b []byte) (bool, []byte) {
-	if len(b) < 3 || b[0] < '1' || b[0] > '5' || !isDigit(b[1]) || !isDigit(b[2]) || len(b) > 3 && b[3] != ' ' {
+	if len(b) < 3 || b[0] < '1' || b[0] > '5' || !words.IsDigit(b[1]) || !words.IsDigit(b[2]) ||
+		len(b) > 3 && b[3] != ' ' {
 		return false, nil
 	}
 	return true, b[3:]
@@ -154,8 +157,8 @@ func accessTime(b []byte) (float64, bool) {
 		}
 	}
 	// Envoy: - 0 2 12 11 "-"
-	if f := bytes.Fields(b[:min(len(b), 80)]); len(f) > 5 && f[5][0] == '"' && !isDigit(f[0][0]) {
-		if v, ok := milliseconds(f[3]); ok && len(digitsAt(f[3])) == len(f[3]) {
+	if f := bytes.Fields(b[:min(len(b), 80)]); len(f) > 5 && f[5][0] == '"' && !words.IsDigit(f[0][0]) {
+		if v, ok := milliseconds(f[3]); ok && len(words.DigitsAt(f[3])) == len(f[3]) {
 			return v, true
 		}
 	}
@@ -242,7 +245,7 @@ func requestWithin(b []byte) (before, target, after []byte, ok bool) {
 		for begin > 0 && 'A' <= word[begin-1] && word[begin-1] <= 'Z' {
 			begin--
 		}
-		if !isMethod(word[begin:]) || begin > 0 && isWord(word[begin-1]) {
+		if !isMethod(word[begin:]) || begin > 0 && words.IsWord(word[begin-1]) {
 			continue
 		}
 		target = b[at:]

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/tools/txtar"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // An example is a shape of lines of the corpus, with what is to be read in it.
@@ -115,7 +117,7 @@ func (e *example) read(t *testing.T) example {
 	for round := range 2 {
 		got = example{level: "none"}
 		c.tally = newTally(1000)
-		worst := unleveled
+		worst := words.Unleveled
 		var rec record
 		for line := range bytes.Lines(driver(e.lines)) {
 			if !c.reader.line(bytes.TrimSuffix(line, []byte{'\n'}), &rec) {
@@ -135,7 +137,7 @@ func (e *example) read(t *testing.T) example {
 			got.endpoint = entry.Name
 		}
 		if len(got.templates) > 0 {
-			worst = levelError
+			worst = words.LevelError
 		}
 		got.level = [...]string{"none", "debug", "info", "warning", "error"}[worst]
 		if round == 0 {

@@ -2,6 +2,8 @@ package logs
 
 import (
 	"bytes"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // deepest is how deep values may be within others before the slow way is taken.
@@ -115,7 +117,7 @@ func (c *cursor) value(depth int) bool {
 	for c.at < len(c.b) && inNumber(c.b[c.at]) {
 		c.at++
 	}
-	return number(c.b[from:c.at])
+	return words.Number(c.b[from:c.at])
 }
 
 // text reads a string, without its quotes. That it contains no quote is found

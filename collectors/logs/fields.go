@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"time"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // Fields are the names that the services give to what is counted. A name with dots is
@@ -30,9 +32,9 @@ const (
 // A use is what a member is counted as.
 type use struct {
 	field field
-	rank  uint8   // of two members for one field the lower counts
-	scale scale   // of a level that is a number
-	unit  float64 // of a duration that is a number, in milliseconds
+	rank  uint8       // of two members for one field the lower counts
+	scale words.Scale // of a level that is a number
+	unit  float64     // of a duration that is a number, in milliseconds
 }
 
 // wordBefore is added to the rank of a level that is a number: a word beside it is clearer.
@@ -77,16 +79,16 @@ func (f *Fields) index() index {
 	return x
 }
 
-func scaleOf(name string) scale {
+func scaleOf(name string) words.Scale {
 	switch {
 	case strings.EqualFold(name, "levelno"):
-		return scalePython
+		return words.ScalePython
 	case strings.EqualFold(strings.ReplaceAll(name, "_", ""), "severitynumber"):
-		return scaleOTel
+		return words.ScaleOTel
 	case strings.EqualFold(name, "priority"):
-		return scaleSyslog
+		return words.ScaleSyslog
 	}
-	return scaleAny
+	return words.ScaleAny
 }
 
 // unit returns how many milliseconds one of a duration is.
@@ -122,7 +124,7 @@ func (f *Fields) unit() float64 {
 
 // withUnit returns a duration with its unit, such as 12.3ms or 1m2s, in milliseconds.
 func withUnit(value []byte) (float64, bool) {
-	if len(value) == 0 || len(value) > 32 || !isDigit(value[0]) {
+	if len(value) == 0 || len(value) > 32 || !words.IsDigit(value[0]) {
 		return 0, false
 	}
 	d, err := time.ParseDuration(string(bytes.ReplaceAll(value, []byte{' '}, nil)))
@@ -138,7 +140,7 @@ type choice [fieldCount]struct {
 // take notes a member with its number. Of two with one name the last counts.
 func (c *choice) take(at int, u use, value []byte, quoted bool) {
 	rank := u.rank
-	if u.field == level && !quoted && len(value) > 0 && isDigit(value[0]) {
+	if u.field == level && !quoted && len(value) > 0 && words.IsDigit(value[0]) {
 		rank += wordBefore
 	}
 	if had := &c[u.field]; had.at == 0 || rank <= had.rank {

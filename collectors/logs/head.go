@@ -1,48 +1,52 @@
 package logs
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
+)
 
 // bracketHead returns the level of [E 261130 21:59:11 web:31], with which Tornado begins.
-func bracketHead(b []byte) severity {
-	if len(b) < 20 || b[0] != '[' || b[2] != ' ' || len(digitsAt(b[3:])) != 6 || b[9] != ' ' || !isClock(b[10:]) {
-		return unleveled
+func bracketHead(b []byte) words.Severity {
+	if len(b) < 20 || b[0] != '[' || b[2] != ' ' || len(words.DigitsAt(b[3:])) != 6 || b[9] != ' ' || !isClock(b[10:]) {
+		return words.Unleveled
 	}
-	return letterLevel(b[1])
+	return words.LetterLevel(b[1])
 }
 
 // runtimeHead returns the level of what a runtime writes when it ends a process or warns of it,
 // in words of its own.
-func runtimeHead(b []byte) severity {
+func runtimeHead(b []byte) words.Severity {
 	switch b[0] {
 	case 't': // C++
 		if bytes.HasPrefix(b, []byte("terminate called after throwing ")) {
-			return levelError
+			return words.LevelError
 		}
 	case '=': // AddressSanitizer and its like, Erlang
-		id := digitsAt(bytes.TrimLeft(b, "="))
+		id := words.DigitsAt(bytes.TrimLeft(b, "="))
 		if bytes.HasPrefix(b, []byte("=ERROR REPORT=")) ||
 			len(id) > 0 && bytes.HasPrefix(b[2:], id) && bytes.HasPrefix(b[2+len(id):], []byte("==ERROR: ")) {
-			return levelError
+			return words.LevelError
 		}
 	case 'F':
 		if bytes.HasPrefix(b, []byte("Fatal Python error: ")) {
-			return levelError
+			return words.LevelError
 		}
 	case '*': // Elixir
 		if kind, ok := bytes.CutPrefix(b, []byte("** (")); ok && bytes.Contains(kind, []byte("Error) ")) {
-			return levelError
+			return words.LevelError
 		}
 	case '(': // Node.js
 		if rest, ok := bytes.CutPrefix(b, []byte("(node:")); ok &&
-			bytes.HasPrefix(rest[len(digitsAt(rest)):], []byte(") Warning: ")) {
-			return levelWarning
+			bytes.HasPrefix(rest[len(words.DigitsAt(rest)):], []byte(") Warning: ")) {
+			return words.LevelWarning
 		}
 	case 'P':
 		if bytes.HasPrefix(b, []byte("PHP Notice: ")) {
-			return levelInfo
+			return words.LevelInfo
 		}
 	}
-	return unleveled
+	return words.Unleveled
 }
 
 // csvLog reads a line of PostgreSQL's csvlog. Level and message are its 12th and 14th column.
@@ -52,15 +56,16 @@ func csvLog(b []byte, rec *record) bool {
 		return false
 	}
 	comma := bytes.IndexByte(b[:zone], ',')
-	if comma < 0 || !isLetter(b[comma-1]) && !isDigit(b[comma-1]) || b[comma+1] != '"' && b[comma+1] != ',' {
+	if comma < 0 || !words.IsLetter(b[comma-1]) && !words.IsDigit(b[comma-1]) ||
+		b[comma+1] != '"' && b[comma+1] != ',' {
 		return false
 	}
-	var found severity
+	var found words.Severity
 	for column := 0; column <= text; column++ {
 		value, rest, ok := csvValue(b)
 		switch column {
 		case level:
-			if found = levelOf(value, scaleAny); found == unleveled {
+			if found = words.LevelOf(value, words.ScaleAny); found == words.Unleveled {
 				return false
 			}
 		case text:
@@ -115,11 +120,11 @@ func labelled(b []byte, at int) bool {
 	}
 	if begin > 0 && head[begin-1] != ' ' { // unbound[12:0]
 		for _, c := range head[begin+1 : n-1] {
-			if !isDigit(c) && c != ':' {
+			if !words.IsDigit(c) && c != ':' {
 				return false
 			}
 		}
-		return isWord(head[begin-1]) && bytes.IndexByte(head, '"') < 0
+		return words.IsWord(head[begin-1]) && bytes.IndexByte(head, '"') < 0
 	}
 	return !process && first(b, begin)
 }
@@ -128,7 +133,8 @@ func labelled(b []byte, at int) bool {
 // does not close. A path is no such name: a client may have written it.
 func withinBrackets(b []byte, at int) bool {
 	open := bytes.LastIndexByte(b[:at], '[')
-	return open > bytes.LastIndexByte(b[:at], ']') && isLetter(b[open+1]) && bytes.Count(b[open:at], []byte{'/'}) == 1
+	return open > bytes.LastIndexByte(b[:at], ']') && words.IsLetter(b[open+1]) &&
+		bytes.Count(b[open:at], []byte{'/'}) == 1
 }
 
 // padded reports whether a word is in a column of its own behind a sign that is no
@@ -141,13 +147,13 @@ func padded(b []byte, from, to int) bool {
 // first reports whether there is nothing but a time before a place.
 func first(b []byte, at int) bool {
 	for i, c := range b[:at] {
-		if isDigit(c) {
+		if words.IsDigit(c) {
 			continue
 		}
 		switch c {
 		case ' ', '-', ':', '.', ',', '/', '+', '[', ']':
 		case 'T', 'Z':
-			if i == 0 || !isDigit(b[i-1]) {
+			if i == 0 || !words.IsDigit(b[i-1]) {
 				return false
 			}
 		default:
@@ -159,6 +165,7 @@ func first(b []byte, at int) bool {
 
 // isClock reports whether b begins with a time such as 10:00:00.
 func isClock(b []byte) bool {
-	return len(b) >= 8 && isDigit(b[0]) && isDigit(b[1]) && b[2] == ':' && isDigit(b[3]) && isDigit(b[4]) &&
-		b[5] == ':' && isDigit(b[6]) && isDigit(b[7])
+	return len(b) >= 8 && words.IsDigit(b[0]) && words.IsDigit(b[1]) && b[2] == ':' && words.IsDigit(b[3]) &&
+		words.IsDigit(b[4]) &&
+		b[5] == ':' && words.IsDigit(b[6]) && words.IsDigit(b[7])
 }

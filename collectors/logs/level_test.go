@@ -3,71 +3,37 @@ package logs
 import (
 	"strings"
 	"testing"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
-func TestLevelOf(t *testing.T) {
-	for value, want := range map[string]severity{
-		"error": levelError, "ERROR": levelError, "Err": levelError, "fatal": levelError, "critical": levelError,
-		"crit": levelError, "panic": levelError, "alert": levelError, "emerg": levelError, "emergency": levelError,
-		"severe": levelError, "dpanic": levelError, "eror": levelError, "E": levelError, "FTL": levelError,
-		"warning": levelWarning, "WARN": levelWarning, "W": levelWarning, "info": levelInfo, "Information": levelInfo,
-		"notice": levelInfo, "trace": levelDebug, "Debug": levelDebug, "D1": levelDebug, "DEBUG5": levelDebug,
-		"ERROR+2": levelError, "INFO-1": levelInfo, "WARN+3": levelWarning,
-		"\x1b[31merror\x1b[39m": levelError, "\x1b[1;33mWARN\x1b[0m": levelWarning,
-		"0": levelError, "3": levelError, "4": levelWarning, "6": levelInfo, "7": levelDebug, // syslog
-		"10": levelDebug, "20": levelDebug, "30": levelInfo, "40": levelWarning, "50": levelError, "60": levelError,
-		"99": levelError, "100": levelError, "40000": levelError, "30000": levelWarning, "20000": levelInfo,
-		"": unleveled, "errors": unleveled, "8": unleveled, "500": unleveled, "5x": unleveled, "\x150": unleveled,
-		"error ": unleveled, "emergencyy": unleveled, "informationals": unleveled, "ёrror": unleveled, "-50": unleveled,
-		"no-error": unleveled, "1000000": unleveled, "x": unleveled, "null": unleveled, "{}": unleveled,
-	} {
-		if got := levelOf([]byte(value), scaleAny); got != want {
-			t.Errorf("%q: %v, want %v", value, got, want)
-		}
-	}
-	for _, tc := range []struct {
-		value string
-		scale scale
-		want  severity
-	}{
-		{"40", scalePython, levelError}, {"30", scalePython, levelWarning}, {"10", scalePython, levelDebug},
-		{"17", scaleOTel, levelError}, {"24", scaleOTel, levelError}, {"16", scaleOTel, levelWarning},
-		{"9", scaleOTel, levelInfo}, {"1", scaleOTel, levelDebug}, {"3", scaleSyslog, levelError},
-		{"9", scaleSyslog, unleveled},
-	} {
-		if got := levelOf([]byte(tc.value), tc.scale); got != tc.want {
-			t.Errorf("%s of scale %d: %v, want %v", tc.value, tc.scale, got, tc.want)
-		}
-	}
-}
-
 func TestFirstLevel(t *testing.T) {
-	for line, want := range map[string]severity{
-		"ERROR: relation does not exist":                          levelError,
-		"2026-01-02 03:04:05 UTC [7] FATAL:  no":                  levelError,
-		"[error] upstream":                                        levelError,
-		"level=error msg=x":                                       levelError,
-		`time=1 level="fatal" msg=x`:                              levelError,
-		"lvl=crit":                                                levelError,
-		"error: a line begins with it":                            levelError,
-		"2026-01-02 03:04:05 error: behind the time":              levelError,
-		"INFO retry after ERROR from peer":                        levelInfo,
-		"[Sat Nov 28 10:00:00.1 2026] [core:error] [pid 1] ERROR": levelError,
-		"[mpm_event:notice] [pid 1] ERROR":                        levelInfo,
-		"2026 LOG:  ERROR: of a client":                           levelInfo,
-		"no error was found":                                      unleveled,
-		"there was an error: in small letters within a sentence":  unleveled,
-		"[ error ] spaced":                                        unleveled,
-		"INFO: nothing":                                           levelInfo,
-		"ERRORS: 0":                                               unleveled,
-		"ERROR_COUNT=0":                                           unleveled,
-		"MODE=ERROR":                                              unleveled,
-		"GET /errors/ALERT HTTP/1.1":                              unleveled,
-		"starting with --log-level=error":                         unleveled,
-		"":                                                        unleveled,
-		strings.Repeat(".", levelWithin-5) + "ERROR":              levelError,
-		strings.Repeat(".", levelWithin-4) + "ERROR":              unleveled, // too far
-		strings.Repeat(".", levelWithin+1) + " ERROR: x":          unleveled,
+	for line, want := range map[string]words.Severity{
+		"ERROR: relation does not exist":                          words.LevelError,
+		"2026-01-02 03:04:05 UTC [7] FATAL:  no":                  words.LevelError,
+		"[error] upstream":                                        words.LevelError,
+		"level=error msg=x":                                       words.LevelError,
+		`time=1 level="fatal" msg=x`:                              words.LevelError,
+		"lvl=crit":                                                words.LevelError,
+		"error: a line begins with it":                            words.LevelError,
+		"2026-01-02 03:04:05 error: behind the time":              words.LevelError,
+		"INFO retry after ERROR from peer":                        words.LevelInfo,
+		"[Sat Nov 28 10:00:00.1 2026] [core:error] [pid 1] ERROR": words.LevelError,
+		"[mpm_event:notice] [pid 1] ERROR":                        words.LevelInfo,
+		"2026 LOG:  ERROR: of a client":                           words.LevelInfo,
+		"no error was found":                                      words.Unleveled,
+		"there was an error: in small letters within a sentence":  words.Unleveled,
+		"[ error ] spaced":                                        words.Unleveled,
+		"INFO: nothing":                                           words.LevelInfo,
+		"ERRORS: 0":                                               words.Unleveled,
+		"ERROR_COUNT=0":                                           words.Unleveled,
+		"MODE=ERROR":                                              words.Unleveled,
+		"GET /errors/ALERT HTTP/1.1":                              words.Unleveled,
+		"starting with --log-level=error":                         words.Unleveled,
+		"":                                                        words.Unleveled,
+		strings.Repeat(".", levelWithin-5) + "ERROR":              words.LevelError,
+		strings.Repeat(".", levelWithin-4) + "ERROR":              words.Unleveled, // too far
+		strings.Repeat(".", levelWithin+1) + " ERROR: x":          words.Unleveled,
 	} {
 		if got := firstLevel([]byte(line)); got != want {
 			t.Errorf("%q: %v, want %v", line, got, want)
@@ -101,18 +67,18 @@ func TestClientWritesNoLevel(t *testing.T) {
 			var rec record
 			full := strings.Replace(line, "%s", text, 1)
 			f := names()
-			if readPlain([]byte(full), f.index(), &rec); rec.severity >= levelWarning {
+			if readPlain([]byte(full), f.index(), &rec); rec.severity >= words.LevelWarning {
 				t.Errorf("%s: %q: level %d", name, full, rec.severity)
 			}
 		}
 	}
-	for line, want := range map[string]severity{ // what the service says before is its own
-		`[2026-11-30 22:00:18 +0000] [4397] [INFO] 10.0.0.9:1 - - [30/Nov/2026:22:00:18 +0000] "GET /ERROR 1.1" 200`: levelInfo,
-		`ERROR shop.http: 10.0.0.9 - - [30/Nov/2026:22:00:18 +0000] "GET / HTTP/1.1" 500 2`:                          levelError,
-		"[30/Nov/2026:22:00:38] ERROR cannot start":                                                                  levelError,
-		"worker [30/Nov/2026:22:00:38] ERROR cannot start":                                                           levelError,
-		"ERROR GET /x failed": levelError,
-		"GET ERROR":           levelError,
+	for line, want := range map[string]words.Severity{ // what the service says before is its own
+		`[2026-11-30 22:00:18 +0000] [4397] [INFO] 10.0.0.9:1 - - [30/Nov/2026:22:00:18 +0000] "GET /ERROR 1.1" 200`: words.LevelInfo,
+		`ERROR shop.http: 10.0.0.9 - - [30/Nov/2026:22:00:18 +0000] "GET / HTTP/1.1" 500 2`:                          words.LevelError,
+		"[30/Nov/2026:22:00:38] ERROR cannot start":                                                                  words.LevelError,
+		"worker [30/Nov/2026:22:00:38] ERROR cannot start":                                                           words.LevelError,
+		"ERROR GET /x failed": words.LevelError,
+		"GET ERROR":           words.LevelError,
 	} {
 		if got := firstLevel([]byte(line)); got != want {
 			t.Errorf("%q: %v, want %v", line, got, want)
@@ -122,35 +88,35 @@ func TestClientWritesNoLevel(t *testing.T) {
 
 // Each kind of head of which the second part of the corpus has some logger.
 func TestKindsOfHeads(t *testing.T) {
-	for line, want := range map[string]severity{
-		"2026-11-30 21:44:52 [payments] error: no":           levelError,
-		"[1796075800] unbound[30369:0] fatal error: no user": levelError,
-		"Nov 30 18:33:15 vm sshd[12]: error: no key":         levelError,
-		"2026-11-30 [payments] an error: in a sentence":      unleveled,
-		"loaded [payments] error: none":                      unleveled,
-		"[2026/11/30 18:33:15] [ warn] [engine] failed":      levelWarning,
-		"2026-11-30T21:59:15+0000 [payments#critical] no":    levelError,
-		"[18:33:15] [Server thread/ERROR]: no":               levelError,
-		"404 [/x/ERROR]: b":                                  unleveled, "[GET /ERROR]: b": unleveled, "see [a] /srv/ERROR] b": unleveled,
-		"[payments] › ✖  error     no":              levelError,
-		"[payments] › an error  was":                unleveled,
-		"2026-11-30T18:33:15Z E! [inputs.redis] no": levelError,
-		"so E! it is":                                              unleveled,
-		"2026/11/30 18:33:15 pay.go:42: [E] no":                    levelError,
-		"\t[C]: in function 'error'":                               unleveled,
-		"1796076258119 E shop.Payments no":                         levelError,
-		"2026-11-30 10:00:00 E then ERROR":                         levelError,
-		"2026-11-30 21:56:27.952010 C | etcdmain: no":              levelError,
-		"[E 261130 21:59:11 gen:31] no":                            levelError,
-		"E261130 18:33:15.123456 217 1@server/pay.go:42 no":        levelError,
-		"< 2026-11-30 21:56:52.982 UTC >ERROR:  22012: no":         levelError,
-		"2026-11-30 18:33:15.123 UTC [123] FEHLER:  Division":      levelError,
-		"SCHWERWIEGEND: no":                                        levelError,
-		"key='ERROR:  x'":                                          unleveled,
-		"2026-11-30 21:56:44.399 UTC [30497] LOG listening: ERROR": levelInfo,
-		"2026-11-30 22:08:18 CONFIG  shop.Payments ERROR":          levelInfo,
-		`2026-11-30 21:57:30 UTC,"a","b",1,"h:1",6b.7b,1,"SELECT",2026-11-30 21:57:30 UTC,3/3,0,ERROR,22012,"no",,,,`:  levelError,
-		`2026-11-30 21:57:30 UTC,"a,""ERROR","b",1,"h:1",6b.7b,1,"x",2026-11-30 21:57:30 UTC,3/3,0,LOG,0,"ERROR: x",,`: levelInfo,
+	for line, want := range map[string]words.Severity{
+		"2026-11-30 21:44:52 [payments] error: no":           words.LevelError,
+		"[1796075800] unbound[30369:0] fatal error: no user": words.LevelError,
+		"Nov 30 18:33:15 vm sshd[12]: error: no key":         words.LevelError,
+		"2026-11-30 [payments] an error: in a sentence":      words.Unleveled,
+		"loaded [payments] error: none":                      words.Unleveled,
+		"[2026/11/30 18:33:15] [ warn] [engine] failed":      words.LevelWarning,
+		"2026-11-30T21:59:15+0000 [payments#critical] no":    words.LevelError,
+		"[18:33:15] [Server thread/ERROR]: no":               words.LevelError,
+		"404 [/x/ERROR]: b":                                  words.Unleveled, "[GET /ERROR]: b": words.Unleveled, "see [a] /srv/ERROR] b": words.Unleveled,
+		"[payments] › ✖  error     no":              words.LevelError,
+		"[payments] › an error  was":                words.Unleveled,
+		"2026-11-30T18:33:15Z E! [inputs.redis] no": words.LevelError,
+		"so E! it is":                                              words.Unleveled,
+		"2026/11/30 18:33:15 pay.go:42: [E] no":                    words.LevelError,
+		"\t[C]: in function 'error'":                               words.Unleveled,
+		"1796076258119 E shop.Payments no":                         words.LevelError,
+		"2026-11-30 10:00:00 E then ERROR":                         words.LevelError,
+		"2026-11-30 21:56:27.952010 C | etcdmain: no":              words.LevelError,
+		"[E 261130 21:59:11 gen:31] no":                            words.LevelError,
+		"E261130 18:33:15.123456 217 1@server/pay.go:42 no":        words.LevelError,
+		"< 2026-11-30 21:56:52.982 UTC >ERROR:  22012: no":         words.LevelError,
+		"2026-11-30 18:33:15.123 UTC [123] FEHLER:  Division":      words.LevelError,
+		"SCHWERWIEGEND: no":                                        words.LevelError,
+		"key='ERROR:  x'":                                          words.Unleveled,
+		"2026-11-30 21:56:44.399 UTC [30497] LOG listening: ERROR": words.LevelInfo,
+		"2026-11-30 22:08:18 CONFIG  shop.Payments ERROR":          words.LevelInfo,
+		`2026-11-30 21:57:30 UTC,"a","b",1,"h:1",6b.7b,1,"SELECT",2026-11-30 21:57:30 UTC,3/3,0,ERROR,22012,"no",,,,`:  words.LevelError,
+		`2026-11-30 21:57:30 UTC,"a,""ERROR","b",1,"h:1",6b.7b,1,"x",2026-11-30 21:57:30 UTC,3/3,0,LOG,0,"ERROR: x",,`: words.LevelInfo,
 	} {
 		var rec record
 		f := names()
@@ -163,9 +129,9 @@ func TestKindsOfHeads(t *testing.T) {
 // Pairs of a key and a value: in the quotes of Python, and of a request without a level.
 func TestKeyValue(t *testing.T) {
 	for line, want := range map[string]record{
-		`time='2026-11-30 21:59' level='error' event='it\'s no, level=info' n=3`: {severity: levelError,
+		`time='2026-11-30 21:59' level='error' event='it\'s no, level=info' n=3`: {severity: words.LevelError,
 			message: []byte(`it\'s no, level=info`)},
-		`level=info event='tis level=debug`:                {severity: levelDebug, message: []byte("'tis")},
+		`level=info event='tis level=debug`:                {severity: words.LevelDebug, message: []byte("'tis")},
 		"method=GET path=/a/b status=200 duration_ms=12.5": {path: []byte("/a/b"), duration: 12.5, timed: true},
 		"method=GET path=/a?level=error status=200":        {path: []byte("/a?level=error")},
 		"path=/a/b status=200 of no method":                {message: []byte("path=/a/b status=200 of no method")},
@@ -197,7 +163,7 @@ func FuzzClient(f *testing.F) {
 		} {
 			var rec record
 			fields := names()
-			if readPlain([]byte(line), fields.index(), &rec); rec.severity >= levelWarning {
+			if readPlain([]byte(line), fields.index(), &rec); rec.severity >= words.LevelWarning {
 				t.Errorf("%q: level %d", line, rec.severity)
 			}
 		}

@@ -3,6 +3,8 @@ package logs
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // logfmt reads a line of key=value pairs, as logrus, go-kit and slog write it. It reports
@@ -14,7 +16,8 @@ func logfmt(b []byte, x index, rec *record) bool {
 	for rest := b; len(rest) > 0; {
 		rest = bytes.TrimLeft(rest, " ")
 		i := 0
-		for i < len(rest) && (isWord(rest[i]) || rest[i] == '.' || rest[i] == '-' || rest[i] == '@' || rest[i] == '/') {
+		for i < len(rest) && (words.IsWord(rest[i]) || rest[i] == '.' || rest[i] == '-' || rest[i] == '@' ||
+			rest[i] == '/') {
 			i++
 		}
 		if i == 0 || i >= len(rest) || rest[i] != '=' {

@@ -3,6 +3,8 @@ package logs
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // levelWithin is the maximum offset of the level in a line that is not JSON.
@@ -15,26 +17,26 @@ func readPlain(b []byte, x index, rec *record) {
 	if len(b) == 0 || b[0] == '\t' { // the rest of the line before
 		return
 	}
-	if level, rest := syslogMark(b); level != unleveled {
+	if level, rest := syslogMark(b); level != words.Unleveled {
 		rec.severity, rec.message = level, rest
 		return
 	}
-	if level, rest := klogHeader(b); level != unleveled {
+	if level, rest := klogHeader(b); level != words.Unleveled {
 		rec.severity, rec.message = level, rest
 		return
 	}
-	if isDigit(b[0]) && csvLog(b, rec) {
+	if words.IsDigit(b[0]) && csvLog(b, rec) {
 		return
 	}
-	if level := bracketHead(b); level != unleveled {
+	if level := bracketHead(b); level != words.Unleveled {
 		rec.severity = level
 		readAccess(b, rec)
 		return
 	}
-	if rec.severity = runtimeHead(b); rec.severity != unleveled {
+	if rec.severity = runtimeHead(b); rec.severity != words.Unleveled {
 		return
 	}
-	if level := redisMark(b); level != unleveled {
+	if level := redisMark(b); level != words.Unleveled {
 		rec.severity = level
 		return
 	}
@@ -66,106 +68,106 @@ func objectBehind(b []byte, x index, rec *record) {
 
 // syslogMark reads <3>, which systemd and syslog write before a message: the facility is
 // eight times what is above the level.
-func syslogMark(b []byte) (severity, []byte) {
+func syslogMark(b []byte) (words.Severity, []byte) {
 	const facilities, most = 8, 191
 	end := bytes.IndexByte(b[:min(len(b), 5)], '>')
 	if end < 2 || b[0] != '<' {
-		return unleveled, nil
+		return words.Unleveled, nil
 	}
 	n := 0
 	for _, d := range b[1:end] {
-		if !isDigit(d) {
-			return unleveled, nil
+		if !words.IsDigit(d) {
+			return words.Unleveled, nil
 		}
 		n = n*10 + int(d-'0')
 	}
 	if n > most {
-		return unleveled, nil
+		return words.Unleveled, nil
 	}
-	return syslogLevel(n % facilities), bytes.TrimLeft(b[end+1:], " ")
+	return words.SyslogLevel(n % facilities), bytes.TrimLeft(b[end+1:], " ")
 }
 
 // klogHeader reads E1128 10:00:00.000000       1 reflector.go:138] as klog and glog write
 // it; glog of C++ has the year too, and CockroachDB two digits of it and more in the head.
-func klogHeader(b []byte) (severity, []byte) {
+func klogHeader(b []byte) (words.Severity, []byte) {
 	digits := 0
-	for digits+1 < len(b) && isDigit(b[digits+1]) {
+	for digits+1 < len(b) && words.IsDigit(b[digits+1]) {
 		digits++
 	}
 	if digits != 4 && digits != 6 && digits != 8 || len(b) < digits+12 || b[digits+1] != ' ' || !isClock(b[digits+2:]) {
-		return unleveled, nil
+		return words.Unleveled, nil
 	}
 	switch b[0] {
 	case 'I', 'W', 'E', 'F':
 	default:
-		return unleveled, nil
+		return words.Unleveled, nil
 	}
 	rest := b
 	if i := bytes.Index(b, []byte("] ")); i >= 0 && digits != 6 {
 		rest = b[i+2:]
 	}
-	return letterLevel(b[0]), rest
+	return words.LetterLevel(b[0]), rest
 }
 
 // redisMark reads the sign between the time and the message of Redis and Valkey:
 // 1:M 28 Nov 2026 10:00:00.000 # message. They have no level above a warning.
-func redisMark(b []byte) severity {
+func redisMark(b []byte) words.Severity {
 	i := 0
-	for i < len(b) && isDigit(b[i]) {
+	for i < len(b) && words.IsDigit(b[i]) {
 		i++
 	}
 	if i == 0 || len(b) < i+30 || b[i] != ':' || bytes.IndexByte([]byte("MSCX"), b[i+1]) < 0 || b[i+2] != ' ' {
-		return unleveled
+		return words.Unleveled
 	}
 	rest := b[i+3:]
 	at := bytes.IndexByte(rest, ':')
 	if at < 2 || at > 14 || !isClock(rest[at-2:]) {
-		return unleveled
+		return words.Unleveled
 	}
 	sign := bytes.IndexByte(rest[at:], ' ')
 	if sign < 0 || at+sign+2 >= len(rest) || rest[at+sign+2] != ' ' {
-		return unleveled
+		return words.Unleveled
 	}
 	switch rest[at+sign+1] {
 	case '#':
-		return levelWarning
+		return words.LevelWarning
 	case '*':
-		return levelInfo
+		return words.LevelInfo
 	case '-', '.':
-		return levelDebug
+		return words.LevelDebug
 	}
-	return unleveled
+	return words.Unleveled
 }
 
 // firstLevel returns the level that the first word for one names. What a client wrote names
 // none: its request, and what a server writes behind that.
-func firstLevel(b []byte) severity {
+func firstLevel(b []byte) words.Severity {
 	b = beforeClient(b)
 	for i := 0; i < len(b) && i < levelWithin; {
-		if !isLetter(b[i]) {
+		if !words.IsLetter(b[i]) {
 			i++
 			continue
 		}
 		from := i
-		for i < len(b) && isLetter(b[i]) {
+		for i < len(b) && words.IsLetter(b[i]) {
 			i++
 		}
 		if i > levelWithin {
 			break
 		}
-		if found := levelAt(b, from, i); found != unleveled {
+		if found := levelAt(b, from, i); found != words.Unleveled {
 			return found
 		}
 		if i < len(b) && b[i] == ' ' && isMethod(b[from:i]) && targetFollows(b[i:]) {
 			break
 		}
 	}
-	return unleveled
+	return words.Unleveled
 }
 
 // levelAt returns the level of a word of a line, unleveled where the word belongs to a
 // sentence or a name.
-func levelAt(b []byte, from, to int) severity {
+func levelAt(b []byte, from, to int) words.Severity {
 	word := b[from:to]
 	before, after := byte(0), byte(0)
 	if from > 0 {
@@ -177,12 +179,12 @@ func levelAt(b []byte, from, to int) severity {
 	if len(word) == 1 {
 		return letterAt(b, from)
 	}
-	known := wordLevel(word)
-	if known == unleveled {
+	known := words.WordLevel(word)
+	if known == words.Unleveled {
 		return statementAt(b, from, to)
 	}
 	switch {
-	case bytes.HasPrefix(b[to:], []byte(":  ")) && isCapitals(word) && !isWord(before) &&
+	case bytes.HasPrefix(b[to:], []byte(":  ")) && isCapitals(word) && !words.IsWord(before) &&
 		bytes.IndexByte([]byte(`"'=/-`), before) < 0: // PostgreSQL, behind a prefix of any form
 		return known
 	case inBrackets(b, from, to), assigned(b, from):
@@ -209,74 +211,74 @@ func levelAt(b []byte, from, to int) severity {
 	case before == '<' && after == '>' && to+1 < len(b) && b[to+1] == ' ': // ClickHouse
 		return known
 	}
-	return unleveled
+	return words.Unleveled
 }
 
 // letterAt returns the level of one letter: in brackets, as some loggers of Go have it, or
 // behind the time as Telegraf, and before a component as MongoDB before 4.4 and log4j.
-func letterAt(b []byte, at int) severity {
+func letterAt(b []byte, at int) words.Severity {
 	rest := b[at+1:]
 	if at > 0 && at+2 < len(b) {
 		switch {
 		case b[at-1] == '[' && rest[0] == ']' && rest[1] == ' ', // [E] message
 			b[at-1] == ' ' && rest[0] == '!' && rest[1] == ' ' && first(b, at): // Telegraf
-			return letterLevel(b[at])
+			return words.LetterLevel(b[at])
 		}
 	}
 	if at < 10 || b[at-1] != ' ' || len(rest) < 3 || rest[0] != ' ' || !first(b, at) {
-		return unleveled
+		return words.Unleveled
 	}
 	component := bytes.TrimLeft(rest, " ")
 	end := bytes.IndexAny(component, " ")
 	switch {
 	case bytes.HasPrefix(component, []byte("| ")): // capnslog
 	case end < 2:
-		return unleveled
+		return words.Unleveled
 	case !isCapitals(component[:end]) && bytes.IndexByte(component[:end-1], '.') < 1: // a component, a class of Java
-		return unleveled
+		return words.Unleveled
 	}
-	return letterLevel(b[at])
+	return words.LetterLevel(b[at])
 }
 
 // statementAt returns the level of the words of PostgreSQL and others that are no levels
 // of a logger, where they begin a message: LOG:, STATEMENT:, [Note], [FAILED].
-func statementAt(b []byte, from, to int) severity {
+func statementAt(b []byte, from, to int) words.Severity {
 	switch string(b[from:to]) {
 	case "LOG", "STATEMENT", "DETAIL", "HINT", "CONTEXT", "QUERY", "LOCATION":
 		if bytes.HasPrefix(b[to:], []byte(":  ")) {
-			return levelInfo
+			return words.LevelInfo
 		}
 		if to-from == len("LOG") && from > 1 && b[from-1] == ' ' && (b[from-2] == ' ' || b[from-2] == ']') &&
 			to < len(b) && b[to] == ' ' { // NestJS, PgBouncer
-			return levelInfo
+			return words.LevelInfo
 		}
 	case "Note", "System":
 		if inBrackets(b, from, to) {
-			return levelInfo
+			return words.LevelInfo
 		}
 	case "FAILED":
 		if inBrackets(b, from, to) {
-			return levelError
+			return words.LevelError
 		}
 	case "CONFIG": // java.util.logging
 		if to < len(b) && (b[to] == ':' || b[to] == ' ' && first(b, from)) {
-			return levelInfo
+			return words.LevelInfo
 		}
 	case "FEHLER", "PANIK", "ERREUR", "ERRORE", "FATALE", "ERRO", "SCHWERWIEGEND": // PostgreSQL and Java, translated
-		if bytes.HasPrefix(b[to:], []byte(": ")) && !isWord(b[max(from-1, 0)]) || from == 0 &&
+		if bytes.HasPrefix(b[to:], []byte(": ")) && !words.IsWord(b[max(from-1, 0)]) || from == 0 &&
 			bytes.HasPrefix(b[to:], []byte(": ")) {
-			return levelError
+			return words.LevelError
 		}
 	case "WARNUNG", "ATTENTION", "ATTENZIONE", "ADVERTENCIA", "AVISO":
 		if bytes.HasPrefix(b[to:], []byte(": ")) {
-			return levelWarning
+			return words.LevelWarning
 		}
 	case "HINWEIS", "ANWEISUNG", "INFORMATION", "TIPP", "INSTRUCTION", "ISTRUZIONE", "SENTENCIA":
 		if bytes.HasPrefix(b[to:], []byte(": ")) {
-			return levelInfo
+			return words.LevelInfo
 		}
 	}
-	return unleveled
+	return words.Unleveled
 }
 
 // inBrackets reports whether a word is alone in brackets, behind a module of Apache at
@@ -299,7 +301,7 @@ func inBrackets(b []byte, from, to int) bool {
 		return false
 	}
 	i := from - 2
-	for i >= 0 && (isWord(b[i]) || b[i] == '-') {
+	for i >= 0 && (words.IsWord(b[i]) || b[i] == '-') {
 		i--
 	}
 	return i >= 0 && b[i] == '[' && i < from-2
@@ -319,7 +321,7 @@ func assigned(b []byte, from int) bool {
 	}
 	key = key[:len(key)-1]
 	i := len(key)
-	for i > 0 && (isWord(key[i-1]) || key[i-1] == '.' || key[i-1] == '-') {
+	for i > 0 && (words.IsWord(key[i-1]) || key[i-1] == '.' || key[i-1] == '-') {
 		i--
 	}
 	if i > 0 && (key[i-1] == '?' || key[i-1] == '&' || key[i-1] == '/' || key[i-1] == '%') { // of a URL

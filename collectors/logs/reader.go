@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"unicode/utf8"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // A reader takes lines of Docker's json-file driver apart.
@@ -96,7 +98,7 @@ func (r *reader) join(stream int, text string, rec *record) bool {
 // its end.
 func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	t := &r.traces[stream]
-	b = uncoloured(bytes.TrimRight(b, "\r\n"))
+	b = words.Uncoloured(bytes.TrimRight(b, "\r\n"))
 	if t.language != noTrace && t.takes(b) {
 		*rec = record{message: b}
 		return
@@ -104,7 +106,7 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	*rec = record{trace: r.close(t)}
 	object := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\ufeff")), " \t")
 	if len(object) > 0 && object[0] == '{' && r.object(object, last, rec) {
-		t.after(nil, unleveled)
+		t.after(nil, words.Unleveled)
 		return
 	}
 	if t.begins(b) {

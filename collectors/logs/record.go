@@ -4,13 +4,15 @@ import (
 	"encoding/binary"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // A record is one line that a service wrote, as far as it is counted. Its parts
 // are valid until the next line is read.
 type record struct {
 	json     bool // the line is one JSON object
-	severity severity
+	severity words.Severity
 	message  []byte // its field, or the whole line where it has none
 	path     []byte // of a request, or empty
 	duration float64
@@ -35,7 +37,7 @@ func milliseconds(raw []byte) (float64, bool) {
 	if n := len(raw); n > 1 && raw[0] == '"' {
 		raw = raw[1 : n-1]
 	}
-	if !number(raw) {
+	if !words.Number(raw) {
 		return 0, false
 	}
 	v, err := strconv.ParseFloat(string(raw), 64)
@@ -44,42 +46,6 @@ func milliseconds(raw []byte) (float64, bool) {
 
 func inNumber(b byte) bool {
 	return '0' <= b && b <= '9' || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'
-}
-
-// number reports whether b is a number as JSON writes it.
-func number(b []byte) bool {
-	i := 0
-	digits := func() bool {
-		from := i
-		for i < len(b) && '0' <= b[i] && b[i] <= '9' {
-			i++
-		}
-		return i > from
-	}
-	if i < len(b) && b[i] == '-' {
-		i++
-	}
-	if i < len(b) && b[i] == '0' {
-		i++
-	} else if !digits() {
-		return false
-	}
-	if i < len(b) && b[i] == '.' {
-		i++
-		if !digits() {
-			return false
-		}
-	}
-	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
-		i++
-		if i < len(b) && (b[i] == '+' || b[i] == '-') {
-			i++
-		}
-		if !digits() {
-			return false
-		}
-	}
-	return i == len(b)
 }
 
 // fastMilliseconds reads what is most often a short number, exactly: both parts
@@ -109,7 +75,7 @@ func fastMilliseconds(b []byte) (float64, bool) {
 func (rec *record) set(u use, value []byte, quoted bool) {
 	switch u.field {
 	case level:
-		rec.severity = levelOf(value, u.scale)
+		rec.severity = words.LevelOf(value, u.scale)
 	case message:
 		rec.message = value
 	case path:

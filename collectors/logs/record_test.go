@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 func names() Fields {
@@ -74,13 +76,14 @@ func pairs(d *json.Decoder, prefix string) (all []pair) {
 }
 
 // find returns the member that counts for a field: the first of the names that is there,
-// and of two with one name the last. A level that is a number counts behind all words.
-func find(all []pair, names []string, words bool) (value any) {
+// and of two with one name the last. A level that is a number counts behind all words
+// where these come first.
+func find(all []pair, names []string, first bool) (value any) {
 	for _, numbers := range []bool{false, true} {
 		for _, name := range names {
 			for _, p := range all {
 				raw, is := p.value.(json.RawMessage)
-				if p.name == name && numbers == (words && is && isDigit(raw[0])) {
+				if p.name == name && numbers == (first && is && words.IsDigit(raw[0])) {
 					value = p.value
 				}
 			}
@@ -112,12 +115,12 @@ func (x *exact) whole(text string) {
 		return raw
 	}
 	r := record{json: true, message: asText(find(all, append([]string{"message"}, messageNames()...), false))}
-	r.severity = levelOf(asText(find(all, append([]string{"level"}, levelNames()...), true)), scaleAny)
+	r.severity = words.LevelOf(asText(find(all, append([]string{"level"}, levelNames()...), true)), words.ScaleAny)
 	if s, ok := find(all, []string{"path"}, false).(string); ok {
 		r.path = []byte(s)
 	}
 	if v := find(all, []string{"duration_ms"}, false); v != nil {
-		if _, err := fmt.Sscan(string(asText(v)), &r.duration); err == nil && number(asText(v)) && r.duration >= 0 {
+		if _, err := fmt.Sscan(string(asText(v)), &r.duration); err == nil && words.Number(asText(v)) && r.duration >= 0 {
 			r.timed = true
 		}
 	}
@@ -280,11 +283,11 @@ func TestFold(t *testing.T) {
 		{"plain", "plain"},
 		{"x: retrying (3/5)", "x: retrying (<n>/<n>)"},
 	} {
-		if got := string(fold(nil, []byte(tc.message))); got != tc.want {
+		if got := string(words.Fold(nil, []byte(tc.message))); got != tc.want {
 			t.Errorf("%q became %q, want %q", tc.message, got, tc.want)
 		}
 	}
-	if got := fold(nil, []byte(strings.Repeat("ü", 500))); len(got) > templateLength {
+	if got := words.Fold(nil, []byte(strings.Repeat("ü", 500))); len(got) > words.TemplateLength {
 		t.Errorf("%d bytes", len(got))
 	}
 }
@@ -300,7 +303,7 @@ func TestFoldPath(t *testing.T) {
 		{"/a#b", "/a"},
 		{"/" + strings.Repeat("x", 50), "/:id"},
 	} {
-		if got := string(foldPath(nil, []byte(tc.path))); got != tc.want {
+		if got := string(words.FoldPath(nil, []byte(tc.path))); got != tc.want {
 			t.Errorf("%q became %q, want %q", tc.path, got, tc.want)
 		}
 	}

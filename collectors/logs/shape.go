@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // A shape is how a line was written whose members are strings, numbers and words:
@@ -87,15 +89,15 @@ func special(w uint64) uint64 {
 // of them is there.
 func scalar(b []byte, at int) int {
 	from := at
-	for at < len(b) && isDigit(b[at]) {
+	for at < len(b) && words.IsDigit(b[at]) {
 		at++
 	}
 	if whole := at - from; whole > 0 && (whole == 1 || b[from] != '0') && at+1 < len(b) {
 		if b[at] == ',' || b[at] == '}' {
 			return at
 		}
-		if b[at] == '.' && isDigit(b[at+1]) {
-			for at++; at < len(b) && isDigit(b[at]); {
+		if b[at] == '.' && words.IsDigit(b[at+1]) {
+			for at++; at < len(b) && words.IsDigit(b[at]); {
 				at++
 			}
 			if at < len(b) && (b[at] == ',' || b[at] == '}') {
@@ -103,14 +105,14 @@ func scalar(b []byte, at int) int {
 			}
 		}
 	}
-	for at < len(b) && (inNumber(b[at]) || isLetter(b[at])) {
+	for at < len(b) && (inNumber(b[at]) || words.IsLetter(b[at])) {
 		at++
 	}
 	switch w := b[from:at]; string(w) {
 	case "true", "false", "null":
 		return at
 	default:
-		if !number(w) {
+		if !words.Number(w) {
 			return -1
 		}
 	}

@@ -1,6 +1,10 @@
 package logs
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
+)
 
 // Bounds are the ends of the buckets of a request's duration, in seconds.
 func Bounds() []float64 {
@@ -52,8 +56,8 @@ func (t *tally) add(r *record) {
 	if len(r.trace) > 0 {
 		t.fail(r.trace)
 	}
-	if r.severity == levelError {
-		t.scratch = fold(t.scratch[:0], r.message)
+	if r.severity == words.LevelError {
+		t.scratch = words.Fold(t.scratch[:0], r.message)
 		t.fail(t.scratch)
 	}
 	slow := r.timed && r.duration > t.slowest
@@ -87,7 +91,7 @@ func (t *tally) endpoint(path []byte) *entry {
 			return had.endpoint
 		}
 	}
-	t.scratch = foldPath(t.scratch[:0], path)
+	t.scratch = words.FoldPath(t.scratch[:0], path)
 	e := t.endpoints.add(t.scratch)
 	t.known[place^1] = t.known[place]
 	t.known[place] = cached{string(path), e}

@@ -2,6 +2,8 @@ package logs
 
 import (
 	"bytes"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // A language is what writes a traceback.
@@ -20,7 +22,7 @@ const (
 	traceLines = 2000
 
 	// headKept is what is kept of the first line of a trace.
-	headKept = 2 * templateLength
+	headKept = 2 * words.TemplateLength
 )
 
 // A trace is a traceback or panic whose lines are being read: one error, which counts when
@@ -42,20 +44,21 @@ type trace struct {
 	place    []byte // file and line
 	foreign  bool   // the place is in a library
 
-	before severity // of the line before, where no trace is open
+	before words.Severity // of the line before, where no trace is open
 }
 
 // busy reports whether the next line is to be read with this one in mind.
-func (t *trace) busy() bool { return t.language != noTrace || t.before >= levelWarning || t.held }
+func (t *trace) busy() bool { return t.language != noTrace || t.before >= words.LevelWarning || t.held }
 
 // after notes a line that belongs to no trace: one that follows may belong to it.
-func (t *trace) after(b []byte, s severity) {
-	if s == unleveled && len(b) > 0 && t.before != unleveled && (b[0] == ' ' || b[0] == '\t' || isContext(b)) {
+func (t *trace) after(b []byte, s words.Severity) {
+	if s == words.Unleveled && len(b) > 0 && t.before != words.Unleveled &&
+		(b[0] == ' ' || b[0] == '\t' || isContext(b)) {
 		t.held = false // it belongs to the line before, and so does what follows
 		return
 	}
 	t.before = s
-	if t.held = s == unleveled && len(b) > 0; t.held {
+	if t.held = s == words.Unleveled && len(b) > 0; t.held {
 		t.head = append(t.head[:0], b[:min(len(b), headKept)]...)
 	}
 }
@@ -71,8 +74,8 @@ func isContext(b []byte) bool {
 // continues reports whether a line goes on with a line before that had a level: its level
 // words are those of a value. A level that is only moved to the right still counts.
 func (t *trace) continues(b []byte) bool {
-	if t.before == unleveled || len(b) < 3 || b[0] != ' ' || b[1] != ' ' {
-		return t.before >= levelWarning && bytes.HasPrefix(b, []byte("** (")) // Elixir: what a process ended with
+	if t.before == words.Unleveled || len(b) < 3 || b[0] != ' ' || b[1] != ' ' {
+		return t.before >= words.LevelWarning && bytes.HasPrefix(b, []byte("** (")) // Elixir: what a process ended with
 	}
 	rest := bytes.TrimLeft(b, " ")
 	return len(rest) > 0 && (rest[0] == '|' || 'a' <= rest[0] && rest[0] <= 'z')
@@ -109,17 +112,17 @@ func (t *trace) takes(b []byte) bool {
 // begins reports whether a line is the first of a trace, and opens it.
 func (t *trace) begins(b []byte) bool {
 	before, held := t.before, t.held
-	if (held || before >= levelWarning) && scriptFrame(b) { // console.error("cannot load", error)
-		t.before, t.held, t.framed, t.indent = unleveled, false, true, t.indent[:0]
+	if (held || before >= words.LevelWarning) && words.ScriptFrame(b) { // console.error("cannot load", error)
+		t.before, t.held, t.framed, t.indent = words.Unleveled, false, true, t.indent[:0]
 		if !held {
 			t.head = t.head[:0]
 		}
 		t.name, t.place, t.foreign, t.runtime = t.name[:0], t.place[:0], false, true
 		t.language, t.lines, t.cause, t.untyped = other, 2, false, false
 		t.counted = !held || bytes.HasPrefix(t.head, []byte("Trace: ")) || bytes.Equal(t.head, []byte("Trace"))
-		t.typed(t.head[typeWithin(t.head):])
+		t.typed(t.head[words.TypeWithin(t.head):])
 		if len(t.name) == 0 {
-			t.name = fold(t.name, t.head[:min(len(t.head), templateLength/2)])
+			t.name = words.Fold(t.name, t.head[:min(len(t.head), words.TemplateLength/2)])
 		}
 		t.frame(bytes.TrimLeft(b, " ")[len("at "):])
 		return true
@@ -129,8 +132,8 @@ func (t *trace) begins(b []byte) bool {
 		t.language = noTrace
 		return false
 	}
-	t.before, t.held, t.framed = unleveled, false, false
-	t.counted = before >= levelWarning && !t.runtime
+	t.before, t.held, t.framed = words.Unleveled, false, false
+	t.counted = before >= words.LevelWarning && !t.runtime
 	t.lines, t.cause, t.ended, t.chained = 1, false, false, false
 	t.head = append(t.head[:0], b[:min(len(b), headKept)]...)
 	return true
@@ -142,12 +145,12 @@ func (t *trace) opens(b []byte) bool {
 	switch {
 	case bytes.HasPrefix(b, []byte("panic: ")), bytes.HasPrefix(b, []byte("fatal error: ")):
 		t.language = golang
-		t.name = fold(t.name, b)
+		t.name = words.Fold(t.name, b)
 	case bytes.Contains(b[:min(len(b), 60)], []byte("http: panic serving ")):
 		t.language = golang
 		if i := bytes.Index(b, []byte(": ")); i >= 0 {
 			if j := bytes.Index(b[i+2:], []byte(": ")); j >= 0 {
-				t.name = fold(append(t.name, "panic: "...), b[i+j+4:])
+				t.name = words.Fold(append(t.name, "panic: "...), b[i+j+4:])
 			}
 		}
 	case bytes.HasPrefix(b, []byte("thread '")) && bytes.Contains(b, []byte("' panicked at ")),
@@ -162,7 +165,7 @@ func (t *trace) opens(b []byte) bool {
 				t.typed(rest[i+2:])
 				if len(t.name) == 0 { // a class without the usual ending
 					class, _, _ := bytes.Cut(rest[i+2:], []byte{':'})
-					t.name = append(t.name, class[:min(len(class), templateLength/2)]...)
+					t.name = append(t.name, class[:min(len(class), words.TemplateLength/2)]...)
 				}
 			}
 		}
@@ -175,14 +178,14 @@ func (t *trace) opens(b []byte) bool {
 	case bytes.Contains(b[:min(len(b), 60)], []byte("UnhandledPromiseRejectionWarning: ")):
 		t.language = other
 		t.typed(b[bytes.Index(b, []byte("Warning: "))+len("Warning: "):])
-	case rubyHead(b):
+	case words.RubyHead(b):
 		t.language = other
 		t.rubyLine(b)
 	case t.phpHead(b):
 		t.language = other
-	case nodeSource(b):
+	case words.NodeSource(b):
 		t.language = other
-		t.place = appendPlace(t.place, b)
+		t.place = words.AppendPlace(t.place, b)
 		t.foreign, t.untyped = bytes.HasPrefix(b, []byte("node:")), true
 	default:
 		t.runtime = false
@@ -199,8 +202,8 @@ func (t *trace) opens(b []byte) bool {
 			t.pythonFrame(b[len(`  File "`):])
 		case bytes.HasPrefix(b, []byte("error: Uncaught ")): // Deno
 			t.language, t.runtime = other, true
-			t.typed(b[typeWithin(b):])
-		case typeLength(bytes.TrimLeft(b, " \t")) > 0:
+			t.typed(b[words.TypeWithin(b):])
+		case words.TypeLength(bytes.TrimLeft(b, " \t")) > 0:
 			t.language = other
 			t.typed(bytes.TrimLeft(b, " \t"))
 		default:
@@ -212,8 +215,8 @@ func (t *trace) opens(b []byte) bool {
 
 // typed notes the type with which b begins.
 func (t *trace) typed(b []byte) {
-	if n := typeLength(b); n > 0 {
-		t.name = append(t.name[:0], b[:min(n, templateLength/2)]...)
+	if n := words.TypeLength(b); n > 0 {
+		t.name = append(t.name[:0], b[:min(n, words.TemplateLength/2)]...)
 	}
 }
 
@@ -254,15 +257,15 @@ func (t *trace) pythonLine(b []byte) bool {
 		return false
 	}
 	i := 0
-	for i < len(b) && (isWord(b[i]) || b[i] == '.') {
+	for i < len(b) && (words.IsWord(b[i]) || b[i] == '.') {
 		i++
 	}
 	if i == 0 || i < len(b) && !bytes.HasPrefix(b[i:], []byte(": ")) && !bytes.Equal(b[i:], []byte(":")) ||
-		isCapitals(b[:i]) && wordLevel(b[:i]) != unleveled {
+		isCapitals(b[:i]) && words.WordLevel(b[:i]) != words.Unleveled {
 		return false
 	}
 	name := bytes.TrimPrefix(b[:i], []byte("builtins."))
-	t.name = append(t.name[:0], name[:min(len(name), templateLength/2)]...)
+	t.name = append(t.name[:0], name[:min(len(name), words.TemplateLength/2)]...)
 	t.ended, t.untyped = true, false
 	return true
 }
@@ -280,8 +283,8 @@ func (t *trace) pythonFrame(b []byte) {
 		return
 	}
 	t.foreign = library
-	number := digitsAt(b[i+len(line):])
-	t.place = appendPlace(t.place[:0], append(append(bytes.Clone(b[:i]), ':'), number...))
+	number := words.DigitsAt(b[i+len(line):])
+	t.place = words.AppendPlace(t.place[:0], append(append(bytes.Clone(b[:i]), ':'), number...))
 }
 
 // goLine reads a line of a panic: goroutines, calls, and indented places.
@@ -299,8 +302,8 @@ func (t *trace) goLine(b []byte) bool {
 		library := bytes.Contains(file, []byte("/src/runtime/")) || bytes.Contains(file, []byte("/go/src/"))
 		if len(t.place) == 0 || !library {
 			t.foreign = library
-			end := i + len(".go:") + len(digitsAt(file[i+len(".go:"):]))
-			t.place = appendPlace(t.place[:0], file[:end])
+			end := i + len(".go:") + len(words.DigitsAt(file[i+len(".go:"):]))
+			t.place = words.AppendPlace(t.place[:0], file[:end])
 		}
 		return true
 	case bytes.HasPrefix(b, []byte("goroutine ")), bytes.HasPrefix(b, []byte("created by ")),
@@ -323,7 +326,7 @@ func (t *trace) rustHead(b []byte) {
 		t.ended = true
 		place = place[bytes.LastIndexByte(place, ' ')+1:]
 	}
-	t.place = appendPlace(t.place, withoutColumn(place))
+	t.place = words.AppendPlace(t.place, words.WithoutColumn(place))
 }
 
 // rustLine reads a line of a panic: the message, the note, the backtrace.
@@ -363,11 +366,11 @@ func (t *trace) otherLine(b []byte) bool {
 	case indented && bytes.HasPrefix(trimmed, []byte("from ")): // Ruby
 		if place := trimmed[len("from "):]; t.foreign && !bytes.HasPrefix(place, []byte("<internal:")) {
 			if i := bytes.Index(place, []byte(":in ")); i > 0 {
-				t.place, t.foreign = appendPlace(t.place[:0], place[:i]), false
+				t.place, t.foreign = words.AppendPlace(t.place[:0], place[:i]), false
 			}
 		}
 		return true
-	case b[0] == '#' && len(b) > 1 && isDigit(b[1]), bytes.HasPrefix(b, []byte("Stack trace:")): // PHP
+	case b[0] == '#' && len(b) > 1 && words.IsDigit(b[1]), bytes.HasPrefix(b, []byte("Stack trace:")): // PHP
 		return true
 	case b[0] == '\t', bytes.HasPrefix(b, []byte("  ")):
 		return true
@@ -378,7 +381,7 @@ func (t *trace) otherLine(b []byte) bool {
 	// The runtime writes frames behind the message: until then its lines are those of it.
 	const most = 40
 	return t.runtime && !t.framed && t.lines < most && (bytes.HasPrefix(t.head, []byte("Exception in thread ")) ||
-		nodeSource(t.head))
+		words.NodeSource(t.head))
 }
 
 // sourceLine reads what node writes before the type of an error: a line of the source, a
@@ -394,7 +397,7 @@ func (t *trace) sourceLine(b, trimmed []byte) bool {
 		}
 		t.name = append(t.name, "Uncaught"...)
 		return true
-	case typeLength(bytes.TrimPrefix(b, []byte{'['})) > 0: // [AggregateError: …] has no stack of its own
+	case words.TypeLength(bytes.TrimPrefix(b, []byte{'['})) > 0: // [AggregateError: …] has no stack of its own
 		t.typed(bytes.TrimPrefix(b, []byte{'['}))
 		t.untyped = false
 		return true
@@ -410,14 +413,14 @@ func (t *trace) frame(b []byte) {
 	place := b
 	if i := bytes.Index(b, []byte(":line ")); i >= 0 { // .NET
 		if from := bytes.LastIndex(b[:i], []byte(" in ")); from >= 0 {
-			place = append(append(bytes.Clone(b[from+len(" in "):i]), ':'), digitsAt(b[i+len(":line "):])...)
+			place = append(append(bytes.Clone(b[from+len(" in "):i]), ':'), words.DigitsAt(b[i+len(":line "):])...)
 		}
 	} else if from := bytes.LastIndexByte(b, '('); from >= 0 && b[len(b)-1] == ')' {
-		place = withoutColumn(b[from+1 : len(b)-1])
+		place = words.WithoutColumn(b[from+1 : len(b)-1])
 	} else {
-		place = withoutColumn(bytes.TrimPrefix(b, []byte("async ")))
+		place = words.WithoutColumn(bytes.TrimPrefix(b, []byte("async ")))
 	}
-	if i := bytes.LastIndexByte(place, ':'); i <= 0 || len(digitsAt(place[i+1:])) == 0 {
+	if i := bytes.LastIndexByte(place, ':'); i <= 0 || len(words.DigitsAt(place[i+1:])) == 0 {
 		return // in native code
 	}
 	library := bytes.HasPrefix(place, []byte("node:")) || bytes.Contains(place, []byte("/node_modules/"))
@@ -432,11 +435,11 @@ func (t *trace) frame(b []byte) {
 		return
 	}
 	t.foreign, t.cause = library, false
-	t.place = appendPlace(t.place[:0], place)
+	t.place = words.AppendPlace(t.place[:0], place)
 }
 
 func (t *trace) rubyLine(b []byte) {
-	t.place = appendPlace(t.place, b[:bytes.Index(b, []byte(":in "))])
+	t.place = words.AppendPlace(t.place, b[:bytes.Index(b, []byte(":in "))])
 	t.foreign = b[0] == '<'
 	if i := bytes.LastIndexByte(b, '('); i >= 0 && b[len(b)-1] == ')' {
 		t.name = append(t.name, b[i+1:len(b)-1]...)
@@ -464,15 +467,15 @@ func (t *trace) phpHead(b []byte) bool {
 	t.name = append(t.name, kind...)
 	if uncaught, ok := bytes.CutPrefix(rest, []byte("Uncaught ")); ok {
 		if i := bytes.IndexAny(uncaught, ": "); i > 0 {
-			t.name = append(t.name[:0], uncaught[:min(i, templateLength/2)]...)
+			t.name = append(t.name[:0], uncaught[:min(i, words.TemplateLength/2)]...)
 		}
 	}
 	if i := bytes.LastIndex(rest, []byte(" in ")); i >= 0 {
 		place := bytes.TrimRight(rest[i+len(" in "):], `"`) // PHP-FPM quotes what a worker said
 		if file, line, ok := bytes.Cut(place, []byte(" on line ")); ok {
-			place = append(append(bytes.Clone(file), ':'), digitsAt(line)...)
+			place = append(append(bytes.Clone(file), ':'), words.DigitsAt(line)...)
 		}
-		t.place = appendPlace(t.place, place)
+		t.place = words.AppendPlace(t.place, place)
 	}
 	return true
 }
@@ -486,11 +489,11 @@ func (t *trace) template(into []byte) ([]byte, bool) {
 	case len(t.place) > 0 && len(t.name) > 0:
 		from := len(into)
 		into = append(append(append(into, t.name...), " at "...), t.place...)
-		return append(into[:from], clean(into[from:])...), true
+		return append(into[:from], words.Clean(into[from:])...), true
 	case len(t.place) > 0 && t.runtime && t.language == other:
 		return into, false // a file and a line alone, as node begins a trace with
 	case len(t.name) > 0 && t.language == python:
-		return append(into, clean(t.name)...), true
+		return append(into, words.Clean(t.name)...), true
 	}
-	return fold(into, t.head), true
+	return words.Fold(into, t.head), true
 }

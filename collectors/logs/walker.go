@@ -3,6 +3,8 @@ package logs
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
 // A walker reads the members of a JSON object as the service wrote it. It does not
@@ -102,7 +104,7 @@ func (w *walker) value(depth int) bool {
 		return w.list(depth + 1)
 	}
 	from := w.at
-	for w.at < len(w.b) && (inNumber(w.b[w.at]) || isLetter(w.b[w.at])) {
+	for w.at < len(w.b) && (inNumber(w.b[w.at]) || words.IsLetter(w.b[w.at])) {
 		w.at++
 	}
 	return w.at > from && w.at < len(w.b)

@@ -1,13 +1,13 @@
-package logs
+package words
 
 import "bytes"
 
-// typeLength returns the length of a type such as ValueError or java.io.IOException that a
+// TypeLength returns the length of a type such as ValueError or java.io.IOException that a
 // line begins with and that a colon, a bracket or nothing follows.
-func typeLength(b []byte) int {
+func TypeLength(b []byte) int {
 	i, part := 0, 0
-	for i < len(b) && (isWord(b[i]) || b[i] == '.' || b[i] == '$' || b[i] == ':' && i+2 < len(b) && b[i+1] == ':' &&
-		isLetter(b[i+2]) || b[i] == ':' && i > 0 && b[i-1] == ':') {
+	for i < len(b) && (IsWord(b[i]) || b[i] == '.' || b[i] == '$' || b[i] == ':' && i+2 < len(b) && b[i+1] == ':' &&
+		IsLetter(b[i+2]) || b[i] == ':' && i > 0 && b[i-1] == ':') {
 		if b[i] == '.' || b[i] == ':' || b[i] == '$' {
 			part = i + 1
 		}
@@ -30,42 +30,42 @@ func typeLength(b []byte) int {
 	return i
 }
 
-// typeWithin returns where the first type in a line is, its length where none is.
-func typeWithin(b []byte) int {
+// TypeWithin returns where the first type in a line is, its length where none is.
+func TypeWithin(b []byte) int {
 	for i := range b {
-		if (i == 0 || b[i-1] == ' ') && typeLength(b[i:]) > 0 {
+		if (i == 0 || b[i-1] == ' ') && TypeLength(b[i:]) > 0 {
 			return i
 		}
 	}
 	return len(b)
 }
 
-// scriptFrame reports whether a line is a frame of JavaScript: at load (/app/x.js:2:9).
-func scriptFrame(b []byte) bool {
+// ScriptFrame reports whether a line is a frame of JavaScript: at load (/app/x.js:2:9).
+func ScriptFrame(b []byte) bool {
 	frame, ok := bytes.CutPrefix(bytes.TrimLeft(b, " "), []byte("at "))
 	if !ok || b[0] != ' ' {
 		return false
 	}
 	place := bytes.TrimSuffix(frame, []byte{')'})
-	return len(withoutColumn(place)) < len(place)
+	return len(WithoutColumn(place)) < len(place)
 }
 
-// rubyHead reports whether a line is such as /app/x.rb:1:in 'load': message (RuntimeError).
-func rubyHead(b []byte) bool {
+// RubyHead reports whether a line is such as /app/x.rb:1:in 'load': message (RuntimeError).
+func RubyHead(b []byte) bool {
 	i := bytes.Index(b, []byte(":in "))
 	if i < 5 || b[0] == ' ' || b[0] == '\t' || bytes.IndexByte(b[:i], ' ') >= 0 {
 		return false
 	}
 	file, line, ok := bytes.Cut(bytes.TrimPrefix(b[:i], []byte("<internal:")), []byte(":"))
 	return ok && bytes.HasSuffix(bytes.TrimSuffix(file, []byte{'>'}), []byte(".rb")) &&
-		len(digitsAt(line)) == len(line) && bytes.Contains(b[i:], []byte(": "))
+		len(DigitsAt(line)) == len(line) && bytes.Contains(b[i:], []byte(": "))
 }
 
-// nodeSource reports whether a line is the place that node writes before the line of the
+// NodeSource reports whether a line is the place that node writes before the line of the
 // source and the type: /app/x.js:3, node:internal/modules/cjs/loader:1228.
-func nodeSource(b []byte) bool {
+func NodeSource(b []byte) bool {
 	i := bytes.LastIndexByte(b, ':')
-	if i <= 0 || i+1 == len(b) || len(digitsAt(b[i+1:])) != len(b)-i-1 || bytes.IndexByte(b, ' ') >= 0 {
+	if i <= 0 || i+1 == len(b) || len(DigitsAt(b[i+1:])) != len(b)-i-1 || bytes.IndexByte(b, ' ') >= 0 {
 		return false
 	}
 	if bytes.HasPrefix(b, []byte("node:")) {
@@ -79,35 +79,35 @@ func nodeSource(b []byte) bool {
 	return false
 }
 
-// digitsAt returns the digits with which b begins.
-func digitsAt(b []byte) []byte {
+// DigitsAt returns the digits with which b begins.
+func DigitsAt(b []byte) []byte {
 	i := 0
-	for i < len(b) && isDigit(b[i]) {
+	for i < len(b) && IsDigit(b[i]) {
 		i++
 	}
 	return b[:i]
 }
 
-// withoutColumn returns file:line of file:line:column.
-func withoutColumn(b []byte) []byte {
+// WithoutColumn returns file:line of file:line:column.
+func WithoutColumn(b []byte) []byte {
 	i := bytes.LastIndexByte(b, ':')
-	if i <= 0 || len(digitsAt(b[i+1:])) != len(b)-i-1 {
+	if i <= 0 || len(DigitsAt(b[i+1:])) != len(b)-i-1 {
 		return b
 	}
 	j := bytes.LastIndexByte(b[:i], ':')
-	if j <= 0 || j+1 == i || len(digitsAt(b[j+1:i])) != i-j-1 {
+	if j <= 0 || j+1 == i || len(DigitsAt(b[j+1:i])) != i-j-1 {
 		return b
 	}
 	return b[:i]
 }
 
-// appendPlace appends the last two parts of a path with its line: what is before them
+// AppendPlace appends the last two parts of a path with its line: what is before them
 // differs between machines.
-func appendPlace(into, place []byte) []byte {
+func AppendPlace(into, place []byte) []byte {
 	if i := bytes.LastIndexByte(place, '/'); i >= 0 {
 		place = place[bytes.LastIndexByte(place[:i], '/')+1:]
 	} else if i := bytes.LastIndexByte(place, '\\'); i >= 0 {
 		place = place[bytes.LastIndexByte(place[:i], '\\')+1:]
 	}
-	return append(into, place[:min(len(place), templateLength/2-8)]...)
+	return append(into, place[:min(len(place), TemplateLength/2-8)]...)
 }

@@ -1,4 +1,4 @@
-package logs
+package words
 
 import (
 	"bytes"
@@ -16,21 +16,21 @@ func TestTemplatesAreText(t *testing.T) {
 		"10.0.0.1", "ü@x", "-", "�", "\xed\xa0\x80", "Ω1", "::"}
 	for n := range 3000 {
 		var b strings.Builder
-		for b.Len() < random.IntN(3*templateLength) {
+		for b.Len() < random.IntN(3*TemplateLength) {
 			b.WriteString(parts[random.IntN(len(parts))])
 		}
 		message := b.String()
-		got := fold(nil, []byte(message))
+		got := Fold(nil, []byte(message))
 		switch {
 		case !utf8.Valid(got):
 			t.Fatalf("message %d, %q: %q is no UTF-8", n, message, got)
-		case len(got) > templateLength:
+		case len(got) > TemplateLength:
 			t.Fatalf("message %d, %q: %d bytes", n, message, len(got))
 		case bytes.ContainsFunc(got, func(r rune) bool { return r < ' ' }):
 			t.Fatalf("message %d, %q: %q has a control character", n, message, got)
 		}
-		path := foldPath(nil, []byte(strings.ToValidUTF8(message, "")))
-		if !utf8.Valid(path) || len(path) > pathLength {
+		path := FoldPath(nil, []byte(strings.ToValidUTF8(message, "")))
+		if !utf8.Valid(path) || len(path) > PathLength {
 			t.Fatalf("path %d, %q: %q", n, message, path)
 		}
 	}
@@ -40,9 +40,9 @@ func TestTemplatesAreText(t *testing.T) {
 func TestTemplateIsCutBetweenLetters(t *testing.T) {
 	for _, letter := range []string{"x", "é", "€", "𝄞"} {
 		for begin := range 4 {
-			message := strings.Repeat("a", begin) + strings.Repeat(letter, templateLength)
-			want := strings.Repeat("a", begin) + strings.Repeat(letter, (templateLength-begin)/len(letter))
-			if got := string(fold(nil, []byte(message))); got != want {
+			message := strings.Repeat("a", begin) + strings.Repeat(letter, TemplateLength)
+			want := strings.Repeat("a", begin) + strings.Repeat(letter, (TemplateLength-begin)/len(letter))
+			if got := string(Fold(nil, []byte(message))); got != want {
 				t.Errorf("%d letters and %q: %q (%d bytes), want %d bytes", begin, letter, got, len(got), len(want))
 			}
 		}
@@ -61,16 +61,16 @@ func TestOneTemplateForOneCause(t *testing.T) {
 		{"node worker-1 left", "node worker-99 left"},
 		{"a b", "a  b", "a\tb ", "a\r\nb"},
 	} {
-		first := string(fold(nil, []byte(same[0])))
+		first := string(Fold(nil, []byte(same[0])))
 		for _, message := range same[1:] {
-			if got := string(fold(nil, []byte(message))); got != first {
+			if got := string(Fold(nil, []byte(message))); got != first {
 				t.Errorf("%q is %q, and %q is %q", same[0], first, message, got)
 			}
 		}
 	}
 	for _, other := range [][2]string{{"user gone", "role gone"}, {"face", "faded"}, {"v1beta", "v1alpha"},
 		{"bad key a", "bad key b"}, {"über", "uber"}} {
-		if a, b := fold(nil, []byte(other[0])), fold(nil, []byte(other[1])); bytes.Equal(a, b) {
+		if a, b := Fold(nil, []byte(other[0])), Fold(nil, []byte(other[1])); bytes.Equal(a, b) {
 			t.Errorf("%q and %q are both %q", other[0], other[1], a)
 		}
 	}
@@ -80,7 +80,7 @@ func TestIsID(t *testing.T) {
 	for part, want := range map[string]bool{"users": false, "v2": false, "v10": false, "V1": false, "v100": true,
 		"42": true, "a1b2": true, "user-7": true, strings.Repeat("x", 40): false, strings.Repeat("x", 41): true, "v": false,
 		"2v": true, "größe": false} {
-		if got := isID([]byte(part)); got != want {
+		if got := IsID([]byte(part)); got != want {
 			t.Errorf("%q: %v, want %v", part, got, want)
 		}
 	}

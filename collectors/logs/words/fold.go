@@ -1,24 +1,25 @@
-package logs
+package words
 
 import (
 	"bytes"
 	"unicode/utf8"
 )
 
+// How long what is kept may be, in bytes.
 const (
-	templateLength = 160 // bytes of a template that are kept
-	pathLength     = 120
-	shortest       = 8 // letters and digits that look like hexadecimal are an id from here on
+	TemplateLength = 160
+	PathLength     = 120 // of an endpoint
+	shortest       = 8   // letters and digits that look like hexadecimal are an id from here on
 )
 
-// fold appends the template of a message: what stays the same when ids, numbers
+// Fold appends the template of a message: what stays the same when ids, numbers
 // and addresses differ.
-func fold(into, message []byte) []byte {
+func Fold(into, message []byte) []byte {
 	if bytes.IndexByte(message, escape) >= 0 {
-		message = uncoloured(bytes.Clone(message))
+		message = Uncoloured(bytes.Clone(message))
 	}
-	for i := 0; i < len(message) && len(into) <= templateLength; {
-		if b := message[i]; !isWord(b) {
+	for i := 0; i < len(message) && len(into) <= TemplateLength; {
+		if b := message[i]; !IsWord(b) {
 			if b < ' ' {
 				b = ' '
 			}
@@ -29,25 +30,25 @@ func fold(into, message []byte) []byte {
 			continue
 		}
 		from := i
-		for i < len(message) && (isWord(message[i]) || joins(message[i:])) {
+		for i < len(message) && (IsWord(message[i]) || joins(message[i:])) {
 			i++
 		}
 		into = foldWord(into, message[from:i])
 	}
-	return clean(into)
+	return Clean(into)
 }
 
-// clean returns text that may be a label's value: of bounded length and valid. What is
+// Clean returns text that may be a label's value: of bounded length and valid. What is
 // not is changed in place.
-func clean(into []byte) []byte {
+func Clean(into []byte) []byte {
 	for i, b := range into {
 		if b < ' ' {
 			into[i] = ' '
 		}
 	}
-	if len(into) > templateLength {
-		end := templateLength
-		for end > templateLength-utf8.UTFMax && !utf8.RuneStart(into[end]) {
+	if len(into) > TemplateLength {
+		end := TemplateLength
+		for end > TemplateLength-utf8.UTFMax && !utf8.RuneStart(into[end]) {
 			end-- // no letter is cut
 		}
 		into = into[:end]
@@ -58,14 +59,15 @@ func clean(into []byte) []byte {
 	return bytes.TrimRight(into, " ")
 }
 
-func isWord(b byte) bool { return isLetter(b) || isDigit(b) || b == '_' }
+// IsWord reports whether b may be in a word: a letter, a digit or _.
+func IsWord(b byte) bool { return IsLetter(b) || IsDigit(b) || b == '_' }
 
 // isJoint are the signs that join the parts of an id, a number or an address.
 func isJoint(b byte) bool { return b == '-' || b == '.' || b == ':' || b == '@' || b == '+' }
 
 // joins reports whether what follows goes on with the same word.
 func joins(b []byte) bool {
-	return len(b) > 1 && isJoint(b[0]) && (isWord(b[1]) || b[0] == ':' && b[1] == ':')
+	return len(b) > 1 && isJoint(b[0]) && (IsWord(b[1]) || b[0] == ':' && b[1] == ':')
 }
 
 // foldWord appends the placeholder of a word.
@@ -87,7 +89,7 @@ func foldWord(into, word []byte) []byte {
 		return append(into, "<address>"...)
 	case isTime(word):
 		return append(into, "<time>"...)
-	case isNumber(word), number(word): // 1.5e+09 too
+	case isNumber(word), Number(word): // 1.5e+09 too
 		return append(into, "<n>"...)
 	}
 	// A name with numbers in it, or an id: part by part.
@@ -110,7 +112,7 @@ func foldWord(into, word []byte) []byte {
 func foldPart(into, part []byte) []byte {
 	digits, hexadecimal := 0, true
 	for _, b := range part {
-		if isDigit(b) {
+		if IsDigit(b) {
 			digits++
 		}
 		hexadecimal = hexadecimal && isHex(b)
@@ -124,12 +126,12 @@ func foldPart(into, part []byte) []byte {
 		return append(into, "<id>"...)
 	}
 	for i := 0; i < len(part); {
-		if !isDigit(part[i]) {
+		if !IsDigit(part[i]) {
 			into = append(into, part[i])
 			i++
 			continue
 		}
-		for i < len(part) && isDigit(part[i]) {
+		for i < len(part) && IsDigit(part[i]) {
 			i++
 		}
 		into = append(into, "<n>"...)
@@ -166,7 +168,7 @@ func isAddress(w []byte) bool {
 
 // isTime recognizes 2026-01-02, 03:04:05 and 2026-01-02T03:04:05.678Z.
 func isTime(w []byte) bool {
-	if w = bytes.TrimSuffix(w, []byte("Z")); len(w) < 8 || !isDigit(w[0]) {
+	if w = bytes.TrimSuffix(w, []byte("Z")); len(w) < 8 || !IsDigit(w[0]) {
 		return false
 	}
 	signs := 0
@@ -174,7 +176,7 @@ func isTime(w []byte) bool {
 		switch {
 		case b == '-' || b == ':':
 			signs++
-		case !isDigit(b) && b != 'T' && b != '.' && b != '+':
+		case !IsDigit(b) && b != 'T' && b != '.' && b != '+':
 			return false
 		}
 	}
@@ -184,20 +186,20 @@ func isTime(w []byte) bool {
 // isNumber recognizes 42, 4.2, 1-2 and 1.2.3, with a unit of a few letters or not.
 func isNumber(w []byte) bool {
 	i := 0
-	for i < len(w) && (isDigit(w[i]) || isJoint(w[i])) {
+	for i < len(w) && (IsDigit(w[i]) || isJoint(w[i])) {
 		i++
 	}
-	return i > 0 && len(w)-i <= 2 && isDigit(w[0]) && !bytes.ContainsFunc(w[i:],
-		func(r rune) bool { return !isLetter(byte(r)) })
+	return i > 0 && len(w)-i <= 2 && IsDigit(w[0]) && !bytes.ContainsFunc(w[i:],
+		func(r rune) bool { return !IsLetter(byte(r)) })
 }
 
-// foldPath appends the template of a path: without its query, and with :id in the
+// FoldPath appends the template of a path: without its query, and with :id in the
 // place of what names one of many.
-func foldPath(into, path []byte) []byte {
+func FoldPath(into, path []byte) []byte {
 	if i := bytes.IndexAny(path, "?#;"); i >= 0 {
 		path = path[:i]
 	}
-	for i := 0; i < len(path) && len(into) < pathLength; {
+	for i := 0; i < len(path) && len(into) < PathLength; {
 		if path[i] == '/' {
 			into = append(into, '/')
 			i++
@@ -207,24 +209,24 @@ func foldPath(into, path []byte) []byte {
 		for i < len(path) && path[i] != '/' {
 			i++
 		}
-		if part := path[from:i]; isID(part) {
+		if part := path[from:i]; IsID(part) {
 			into = append(into, ":id"...)
 		} else {
 			into = append(into, part...)
 		}
 	}
-	if len(into) > pathLength {
-		into = bytes.ToValidUTF8(into[:pathLength], nil)
+	if len(into) > PathLength {
+		into = bytes.ToValidUTF8(into[:PathLength], nil)
 	}
 	return into
 }
 
-// isID reports whether a part of a path names one of many: it has a digit, but
+// IsID reports whether a part of a path names one of many: it has a digit, but
 // for a version (v2), or is as long as no word.
-func isID(part []byte) bool {
+func IsID(part []byte) bool {
 	digits := 0
 	for _, b := range part {
-		if isDigit(b) {
+		if IsDigit(b) {
 			digits++
 		}
 	}
