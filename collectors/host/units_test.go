@@ -10,13 +10,14 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/host"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
 // systemd is put first into the path and answers as systemctl does.
 func systemd(t *testing.T, script string) {
 	t.Helper()
 	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "systemctl"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+	if err := sandbox.WriteProgram(filepath.Join(folder, "systemctl"), "#!/bin/sh\n"+script, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))

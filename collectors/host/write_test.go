@@ -13,6 +13,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
 // What a file system says is written as it is; a share of nothing is absent, and one that says
@@ -81,7 +82,7 @@ func TestWhatAptSays(t *testing.T) {
 	} {
 		script := "#!/bin/sh\ncat <<'end'\n" + test.says + "\nend\n"
 		apt := filepath.Join(folder, "apt-get")
-		if err := os.WriteFile(apt, []byte(script), 0o755); err != nil {
+		if err := sandbox.WriteProgram(apt, script, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		found, _, err := simulate(t.Context(), apt, "/")
@@ -99,7 +100,7 @@ func TestWhatAptSays(t *testing.T) {
 		}
 	}
 	apt := filepath.Join(folder, "apt-get")
-	if err := os.WriteFile(apt, []byte("#!/bin/sh\necho 'E: broken packages' >&2\nexit 100\n"), 0o755); err != nil {
+	if err := sandbox.WriteProgram(apt, "#!/bin/sh\necho 'E: broken packages' >&2\nexit 100\n", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := simulate(t.Context(), apt, "/"); err == nil ||
@@ -126,7 +127,7 @@ func TestWhatAptLeavesOut(t *testing.T) {
 		script := "#!/bin/sh\necho . >> " + asked + "\necho 'Inst a [1] (2 D:12/stable [all])'\ncase \"$*\" in *Ignore-Hold=true*)\n" +
 			"echo 'Inst b [1] (2 D:12/stable-security [all])';; esac\ncase \"$*\" in *Always-Include-Phased-Updates=true*)\n" +
 			"echo 'Inst c [1] (2 D:12/stable [all])';; esac\necho '" + test.summary + "'\n"
-		if err := os.WriteFile(apt, []byte(script), 0o755); err != nil {
+		if err := sandbox.WriteProgram(apt, script, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		_ = os.Remove(asked) // of the row before

@@ -16,6 +16,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/packages"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
 // imitation is a program that does what npm and pip-audit do with a folder that is not to be
@@ -57,7 +58,7 @@ func install(t *testing.T, folder string) (notes string) {
 	}
 	text := strings.NewReplacer("$NOTES", notes, "$FOLDER", folder).Replace(imitation)
 	for _, name := range []string{"npm", "pip-audit"} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {
+		if err := sandbox.WriteProgram(filepath.Join(bin, name), text, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

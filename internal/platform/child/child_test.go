@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/child"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
@@ -18,7 +19,7 @@ import (
 func program(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+	if err := sandbox.WriteProgram(path, "#!/bin/sh\n"+text, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -133,7 +134,7 @@ func TestArguments(t *testing.T) {
 // A program in the working directory is not found, whatever PATH says.
 func TestFind(t *testing.T) {
 	here := t.TempDir()
-	if err := os.WriteFile(filepath.Join(here, "npm"), []byte("#!/bin/sh\n"), 0o700); err != nil {
+	if err := sandbox.WriteProgram(filepath.Join(here, "npm"), "#!/bin/sh\n", 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(here)

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
 // Each way in which a server does not answer has its reason, however deep the error is; what
@@ -88,7 +89,7 @@ func TestWrongURLsAreNotShown(t *testing.T) {
 func systemctl(t *testing.T, script string) {
 	t.Helper()
 	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "systemctl"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+	if err := sandbox.WriteProgram(filepath.Join(folder, "systemctl"), "#!/bin/sh\n"+script, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", folder+string(os.PathListSeparator)+os.Getenv("PATH"))

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
 // What systemd says of a unit tells which of its folders are empty after a restart.
@@ -32,7 +33,7 @@ func TestUnitFolders(t *testing.T) {
 		folder := t.TempDir()
 		text := "#!/bin/sh\ncat <<'end'\nLoadState=loaded\nActiveState=active\nMainPID=1\nTimeoutStopUSec=1min\n" +
 			c.says + "\nend\n"
-		if err := os.WriteFile(filepath.Join(folder, "systemctl"), []byte(text), 0o755); err != nil {
+		if err := sandbox.WriteProgram(filepath.Join(folder, "systemctl"), text, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		t.Setenv("PATH", folder+string(os.PathListSeparator)+os.Getenv("PATH"))

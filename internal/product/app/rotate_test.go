@@ -46,7 +46,7 @@ func TestPasswordIsRotated(t *testing.T) {
 	t.Cleanup(func() { _ = admin.Close() }) // nothing is written
 
 	file, program := filepath.Join(dir, "password"), filepath.Join(dir, "program")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec cat "+file+"\n"), 0o700); err != nil {
+	if err := sandbox.WriteProgram(program, "#!/bin/sh\nexec cat "+file+"\n", 0o700); err != nil {
 		t.Fatal(err)
 	}
 	rotate := func(password string) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
@@ -15,7 +16,7 @@ import (
 func writer(t *testing.T, text string) (target config.Postgres, program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+	if err := sandbox.WriteProgram(program, "#!/bin/sh\n"+text, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return config.Postgres{PasswordCommand: []string{program, "an argument; with $PATH"}}, program

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/product/report"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
@@ -179,7 +180,7 @@ func TestHalfAPDF(t *testing.T) {
 	t.Parallel()
 	half := filepath.Join(t.TempDir(), "browser")
 	script := "#!/bin/sh\nfor a; do case $a in --print-to-pdf=*) printf '%%PDF-1.4\\nhalf' >\"${a#*=}\";; esac; done\n"
-	if err := os.WriteFile(half, []byte(script), 0o700); err != nil {
+	if err := sandbox.WriteProgram(half, script, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	pdf, err := report.PDF(t.Context(), half, report.Report{Title: "August 2026"})

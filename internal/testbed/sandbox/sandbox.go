@@ -29,6 +29,15 @@ const (
 	signalEvery = time.Second
 )
 
+// WriteProgram writes a program that is run afterwards. While it is open for writing no child process begins: one
+// that begins in between has it open too, and until that one runs its own program Linux refuses to run this one
+// ("text file busy").
+func WriteProgram(path, text string, mode os.FileMode) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, []byte(text), mode)
+}
+
 // A child is a server process.
 type child struct {
 	cmd  *exec.Cmd
