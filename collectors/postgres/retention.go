@@ -53,6 +53,9 @@ func (c retention) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	var faults []error
 	for _, a := range c.target.Archives {
+		if c.target.LeavesAlone(a.Database) { // check says so
+			continue
+		}
 		if err := c.ask(ctx, w, a); err != nil {
 			faults = append(faults, fmt.Errorf("database %s: archive of %s.%s: %w", a.Database, a.Schema, a.Table, err))
 		}

@@ -184,6 +184,12 @@ func TestRetention(t *testing.T) {
 		t.Errorf("%v rows, want about 2500", n)
 	}
 	collectortest.Promises(t, postgres.Retention(p))
+	for _, alone := range []target.PostgresConfig{{Exclude: []string{name}}, {Databases: []string{"another"}}} {
+		alone.URL, alone.Archives = address, []target.Archive{archive}
+		if got := collectortest.Answer(t, postgres.Retention(looked(t, alone))); strings.Contains(got, "retention_rows{") {
+			t.Errorf("of a database that is left alone:\n%s", got)
+		}
+	}
 	archive.To = target.Destination{Schema: "My Schema", Table: "old; --"}
 	servertest.Exec(t, address,
 		`create table "My Schema"."old; --" as select id, "at; --" from "My Schema"."logs; drop table victim; --" limit 3000`, `analyze "My Schema"."old; --"`)

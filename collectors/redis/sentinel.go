@@ -73,10 +73,10 @@ func (c *sentinel) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Down(err)
 		return nil
 	}
-	w.Set(c.up, 1, c.target.Name)
 	if i["sentinel_masters"] == "" {
 		return errors.New("info: it watches no primary and is no Sentinel; a Redis server belongs into targets.redis")
 	}
+	w.Set(c.up, 1, c.target.Name)
 	if v, known := i.number("sentinel_tilt"); known {
 		w.Set(c.tilt, v, c.target.Name)
 	}
@@ -89,20 +89,30 @@ func (c *sentinel) collect(ctx context.Context, w *collectors.Writer) error {
 			w.Cut(1)
 			continue
 		}
-		p := info(pairs(line))
+		name, rest := watched(line)
+		p := info(pairs(rest))
 		replicas, known := p.number("slaves")
 		sentinels, also := p.number("sentinels")
-		if p["name"] == "" || !known || !also {
+		if name == "" || !known || !also {
 			return fmt.Errorf("info: master%d: %q is not understood", n, line)
 		}
-		w.Set(c.ok, one(p["status"] == "ok"), c.target.Name, p["name"])
-		w.Set(c.replicas, replicas, c.target.Name, p["name"])
-		w.Set(c.sentinels, sentinels, c.target.Name, p["name"])
-		w.Set(c.info, 1, c.target.Name, p["name"], p["address"])
-		if err := c.failover(ctx, w, p["name"]); err != nil {
+		w.Set(c.ok, one(p["status"] == "ok"), c.target.Name, name)
+		w.Set(c.replicas, replicas, c.target.Name, name)
+		w.Set(c.sentinels, sentinels, c.target.Name, name)
+		w.Set(c.info, 1, c.target.Name, name, p["address"])
+		if err := c.failover(ctx, w, name); err != nil {
 			return err
 		}
 	}
+}
+
+// watched takes the name of a primary off its line in INFO. A Sentinel takes any name, with commas too.
+func watched(line string) (name, rest string) {
+	i := strings.LastIndex(line, ",status=")
+	if i < 0 {
+		return "", line
+	}
+	return strings.TrimPrefix(line[:i], "name="), line[i+1:]
 }
 
 // failover asks whether one is possible. A Sentinel that does not say it is not at fault.
@@ -119,6 +129,7 @@ func (c *sentinel) failover(ctx context.Context, w *collectors.Writer, primary s
 		w.Set(c.quorum, 1, c.target.Name, primary)
 	case strings.HasPrefix(err.Error(), "NOQUORUM"):
 		w.Set(c.quorum, 0, c.target.Name, primary)
+	case strings.HasPrefix(err.Error(), "ERR No such master"): // it was removed since
 	default:
 		c.refused = time.Now()
 	}

@@ -40,8 +40,9 @@ func TestSentinel(t *testing.T) {
 	}
 	config := filepath.Join(home, "sentinel.conf") // which it writes
 	text := fmt.Sprintf("sentinel monitor shop 127.0.0.1 %d 1\nsentinel monitor queue 127.0.0.1 %d 2\n"+
+		"sentinel monitor \"a,status=odd\" 127.0.0.1 %d 1\n"+
 		"sentinel down-after-milliseconds shop 200\nsentinel down-after-milliseconds queue 200\n"+
-		"user few on >pw +info +ping +hello\n", one.Port, two.Port)
+		"user few on >pw +info +ping +hello\n", one.Port, two.Port, two.Port)
 	if err := os.WriteFile(config, []byte(text), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +72,7 @@ func TestSentinel(t *testing.T) {
 			is("without replicas", `primary_replicas{primary="queue"}`, hand, "0", 0),
 			is("and other Sentinels", `primary_sentinels{primary="queue"}`, hand, "1", 0),
 			is("one Sentinel is enough", `primary_quorum_ok{primary="shop"}`, hand, "1", 0),
+			is("a name with commas", `primary_quorum_ok{primary="a,status=odd"}`, hand, "1", 0),
 			is("two are needed", `primary_quorum_ok{primary="queue"}`, hand, "0", 0),
 		}
 	}
@@ -94,7 +96,7 @@ func TestSentinel(t *testing.T) {
 		t.Errorf("to a user with +info alone:\n%s", few)
 	}
 	none := redis.Sentinel(watcher(t, two.URL, nil))
-	w := collectors.NewWriter(none)
+	w := collectors.NewWriter(none) // whose upkeep_sentinel_up says nothing
 	if err := none.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "is no Sentinel") {
 		t.Errorf("a Redis server: %v", err)
 	}
