@@ -63,15 +63,8 @@ type sentinel struct {
 
 func (c *sentinel) collect(ctx context.Context, w *collectors.Writer) error {
 	i, err := readInfo(ctx, c.target.Client)
-	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled { //nolint:errorlint // stopped by us: nothing is known of the server
-		return ctx.Err()
-	}
 	if err != nil {
-		up, why := reason(err)
-		w.Set(c.up, one(up), c.target.Name)
-		w.Set(c.down, 1, c.target.Name, why)
-		w.Down(err)
-		return nil
+		return unanswered(ctx, w, c.target.Name, c.up, c.down, err)
 	}
 	if i["sentinel_masters"] == "" {
 		return errors.New("info: it watches no primary and is no Sentinel; a Redis server belongs into targets.redis")

@@ -52,15 +52,8 @@ type server struct {
 
 func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 	i, err := readInfo(ctx, c.target, "server")
-	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled { //nolint:errorlint // stopped by us: nothing is known of the server
-		return ctx.Err()
-	}
 	if err != nil {
-		up, why := reason(err)
-		w.Set(c.up, one(up), c.target.Name)
-		w.Set(c.down, 1, c.target.Name, why)
-		w.Down(err)
-		return nil
+		return unanswered(ctx, w, c.target.Name, c.up, c.down, err)
 	}
 	w.Set(c.up, 1, c.target.Name)
 	w.Set(c.info, 1, c.target.Name, i.version())
@@ -68,6 +61,18 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 	if uptime, ok := i.number("uptime_in_seconds"); ok && known {
 		w.Set(c.start, float64(now.Unix())-uptime, c.target.Name)
 	}
+	return nil
+}
+
+// unanswered reports a server that did not answer, which is an answer about it. Where we were stopped it is none.
+func unanswered(ctx context.Context, w *collectors.Writer, name string, up, down *collectors.Metric, err error) error {
+	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled { //nolint:errorlint // stopped by us
+		return ctx.Err()
+	}
+	answers, why := reason(err)
+	w.Set(up, one(answers), name)
+	w.Set(down, 1, name, why)
+	w.Down(err)
 	return nil
 }
 
