@@ -64,7 +64,8 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 	return nil
 }
 
-// unanswered reports a server that did not answer, which is an answer about it. Where we were stopped, nothing is known of it.
+// unanswered reports a server that did not answer, which is an answer about it. Where we
+// were stopped, nothing is known of it.
 func unanswered(ctx context.Context, w *collectors.Writer, name string, up, down *collectors.Metric, err error) error {
 	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled { //nolint:errorlint // stopped by us
 		return ctx.Err()
