@@ -19,6 +19,9 @@ const (
 	// ten minutes is measured in twenty seconds.
 	faster = 30
 
+	// measured is how long each is measured.
+	measured = 20 * time.Second
+
 	// scraped is how often a user's Prometheus scrapes.
 	scraped = 15 * time.Second
 )
@@ -112,18 +115,25 @@ func hourOfUpkeep(b *testing.B, targets string, all []collectors.Collector, serv
 		time.Sleep(settled()) // and every collector has been asked once
 		return window(b, e.cmd.Process.Pid, server, func() { do(e) })
 	}
-	began := spent(b, server) // it does something by itself too
-	time.Sleep(sized(10*time.Second, 0))
-	alone := spent(b, server) - began
-	rest := run(rare.String(), func(*exporter) { time.Sleep(sized(10*time.Second, 0)) })
+	alone := unasked(b, server)
+	rest := run(rare.String(), func(*exporter) { time.Sleep(sized(measured, 0)) })
 	work := run(quick.String(), func(e *exporter) {
-		for range sized(40, 1) {
+		for range sized(int(measured/(scraped/faster)), 1) {
 			time.Sleep(sized(scraped/faster, 0))
 			e.scrape()
 		}
 	})
-	return hourly{6*(work.exporter-2*rest.exporter) + 360*rest.exporter,
-		6*(work.server-2*rest.server) + 360*(rest.server-alone)}
+	const parts = time.Hour / measured // of an hour
+	return hourly{parts/faster*(work.exporter-rest.exporter) + parts*rest.exporter,
+		parts/faster*(work.server-rest.server) + parts*(rest.server-alone)}
+}
+
+// unasked measures what the server does by itself, and for who else is there.
+func unasked(b *testing.B, server int) time.Duration {
+	b.Helper()
+	began := spent(b, server)
+	time.Sleep(sized(measured, 0))
+	return spent(b, server) - began
 }
 
 func hourOfPeer(b *testing.B, server int, url string, env []string, args ...string) hourly {

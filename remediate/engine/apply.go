@@ -112,6 +112,10 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 	d := &doing{run: c.run, plan: c.run.Plan, action: a, step: i, since: began, cancel: cancel,
 		approval: c.working.Approval}
 	c.doing.Store(d)
+	select {
+	case e.acts <- struct{}{}:
+	default: // the watcher is about to look
+	}
 	f.Held = func(ctx context.Context) error { return e.held(ctx, c, d) }
 	f.Keep = e.keeper(c, d, i)
 	err = e.act(limited, a, f, s)

@@ -25,6 +25,11 @@ func (e *Engine) expect(id int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.expected[id] = true
+	e.stirs++
+	select {
+	case e.stirred <- struct{}{}:
+	default: // it beats, or is about to
+	}
 }
 
 func (e *Engine) unexpect(id int64) {

@@ -46,11 +46,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	said := ""
 	for {
 		e.loops()
-		var err error
-		if !e.flood.rising(time.Now(), e.c.Inbox.Waiting()) {
-			err = e.Decide(ctx)
-		}
-		err = errors.Join(err, e.dispatch(ctx, slots, &carriers))
+		err := e.lookForWork(ctx, slots, &carriers)
 		if text := fmt.Sprint(err); text != said && ctx.Err() == nil { // an outage is one line, not one a second
 			if said = text; err != nil {
 				e.log.Error("cannot look for work", "err", err)
@@ -66,6 +62,35 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// lookForWork decides, and carries the runs that are due, unless there can be nothing to do.
+func (e *Engine) lookForWork(ctx context.Context, slots chan struct{}, carriers *sync.WaitGroup) error {
+	writes := e.c.Journal.Writes()
+	if e.rest.idle && e.rest.writes == writes {
+		return nil
+	}
+	var err error
+	if !e.flood.rising(time.Now(), e.c.Inbox.Waiting()) {
+		err = e.Decide(ctx)
+	}
+	err = errors.Join(err, e.dispatch(ctx, slots, carriers))
+	if err != nil || !e.c.Alone || e.rest.writes == writes { // what is open does not end without a write
+		return err
+	}
+	idle, err := e.idle(ctx)
+	if err == nil {
+		e.rest = rest{writes: writes, idle: idle}
+	}
+	return err
+}
+
+// idle reports whether there will be no work before something is written.
+func (e *Engine) idle(ctx context.Context) (bool, error) {
+	if idle, err := e.c.Inbox.Idle(ctx); err != nil || !idle {
+		return false, err
+	}
+	return e.c.Journal.Idle(ctx)
 }
 
 // loops notes that the loop of Run goes on.
@@ -425,7 +450,8 @@ func New(c Config) *Engine {
 	}
 	e := &Engine{
 		turned: make(chan struct{}, 1),
-		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1),
+		acts:   make(chan struct{}, 1), stirred: make(chan struct{}, 1),
+		c: c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1),
 		hush:     make(chan struct{}, 1),
 		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run),
 	}

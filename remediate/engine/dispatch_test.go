@@ -9,6 +9,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
@@ -264,4 +265,59 @@ func TestLooped(t *testing.T) {
 		close(hold)
 		goes(true)
 	})
+}
+
+// A countingJournal counts how often it is asked for work and renewed.
+type countingJournal struct {
+	engine.Journal
+	asked, renewed atomic.Int64
+}
+
+func (j *countingJournal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
+	j.asked.Add(1)
+	return j.Journal.Due(ctx, n)
+}
+
+func (j *countingJournal) Beat(ctx context.Context) ([]journal.Carried, error) {
+	j.renewed.Add(1)
+	return j.Journal.Beat(ctx)
+}
+
+// Where no other process works on the store, an engine with nothing to do asks it nothing. Whatever is written
+// makes it look again, though it is not woken.
+func TestNothingToDo(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		bubble(t, func(t *testing.T, h *harness) {
+			h.alone, h.deaf = alone, true
+			j := &countingJournal{Journal: h.journal}
+			h.liveOn(j)
+			rests := func() {
+				t.Helper()
+				pass(time.Minute)
+				asked, renewed := j.asked.Load(), j.renewed.Load()
+				pass(time.Hour)
+				asked, renewed = j.asked.Load()-asked, j.renewed.Load()-renewed
+				if alone != (asked == 0) || alone != (renewed == 0) {
+					t.Errorf("alone %t: asked %d times in an hour, renewed %d times", alone, asked, renewed)
+				}
+			}
+			rests()
+			h.alert("t", true)
+			pass(2 * time.Second)
+			h.is(1, remediate.Resolved)
+			asked := j.asked.Load()
+			pass(time.Minute)
+			if j.asked.Load() == asked {
+				t.Error("an incident is open, and it is not asked for work")
+			}
+			h.alert("t", false)
+			rests()
+			h.machine.set("t", 10)
+			h.machine.change(func() { clear(h.machine.done) })
+			h.fires("t", time.Now())
+			pass(2 * time.Second)
+			h.is(2, remediate.Resolved)
+			h.replay()
+		})
+	}
 }

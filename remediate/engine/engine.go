@@ -33,8 +33,14 @@ type cancelError struct{ who string }
 
 func (e *cancelError) Error() string { return "stopped by " + e.who }
 
-// An Inbox tells which incidents are open.
+// An Inbox has the incidents.
 type Inbox interface {
+	Idler // no incident is open, or may want a decision later
+	Incidents
+}
+
+// Incidents are what is to be decided about.
+type Incidents interface {
 	Undecided(ctx context.Context, edition string, n int) ([]remediate.Incident, error)
 	Incident(ctx context.Context, id int64) (remediate.Incident, error)
 
@@ -79,6 +85,12 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
+// A rest is what a look for work has left, where no other process works on the store.
+type rest struct {
+	writes int64 // before the look
+	idle   bool  // no incident was open and no run unfinished: without a write there is no work
+}
+
 // An Engine carries out runs, one at a time on each subject.
 type Engine struct {
 	c       Config
@@ -90,6 +102,9 @@ type Engine struct {
 	hush    chan struct{} // a silence is needed
 
 	turned  chan struct{}             // another setting is in force
+	acts    chan struct{}             // a step has begun
+	stirred chan struct{}             // a run is expected
+	rest    rest                      // of the loop of Run
 	looped  atomic.Pointer[time.Time] // when the loop of Run last went on
 	setting atomic.Pointer[setting]
 	uses    uses // of the settings
@@ -101,6 +116,8 @@ type Engine struct {
 	expected map[int64]bool // runs that are carried here, or are about to be claimed
 	carried  map[int64]*carried
 	silent   map[int64]remediate.Run // that act and have their alert silenced
+	stirs    int64                   // how often a run was expected
+	calm     int64                   // how often when a beat found no run that is this process'
 	renewed  time.Time               // when the last beat began that renewed the lease
 	lapsed   bool                    // the lease is over, and what was carried was let go
 }

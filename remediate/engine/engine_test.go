@@ -374,6 +374,7 @@ func TestManyIncidents(t *testing.T) {
 	const n = 200
 	h := newHarness(t)
 	h.machine.steps, h.machine.relief, h.machine.before = 1, 10, func() { time.Sleep(time.Millisecond) }
+	h.machine.timeout = time.Minute // of the machine's clock, which may be busy
 	for i := range n {
 		h.machine.damage[fmt.Sprint("t", i)] = 10
 	}

@@ -61,9 +61,21 @@ type Members interface {
 
 // Rest is what is asked while runs act or wait, and about them afterwards.
 type Rest interface {
+	Still
 	Watch
 	Effects
+}
+
+// Still tells when there is no work, and which runs make no progress.
+type Still interface {
+	Idler          // no run is unfinished
+	Writes() int64 // of this process; while it is the same, no part of it wrote anything
 	Unmoved(ctx context.Context, since time.Time, n int) ([]remediate.Run, error)
+}
+
+// An Idler reports whether it has no work, and will have none before something is written.
+type Idler interface {
+	Idle(ctx context.Context) (bool, error)
 }
 
 // A Watch reports what changes while runs act or wait.

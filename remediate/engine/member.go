@@ -25,7 +25,7 @@ func (e *Engine) Join(ctx context.Context) error {
 // it for dead, or may have, everything that it carries is let go; in the first case it
 // begins anew.
 func (e *Engine) Beat(ctx context.Context) error {
-	began := e.now()
+	began, stirs := e.now(), e.stirring()
 	mine, err := e.c.Journal.Beat(ctx)
 	if errors.Is(err, remediate.ErrFenced) {
 		e.log.Warn("other instances declared this process dead; it registers again")
@@ -37,6 +37,9 @@ func (e *Engine) Beat(ctx context.Context) error {
 		return err
 	}
 	e.renew(began)
+	if len(mine) == 0 {
+		e.settle(stirs)
+	}
 	for _, run := range mine {
 		if run.Cancel != "" {
 			e.stop(run.Run, run.Cancel)
@@ -96,6 +99,15 @@ func (e *Engine) beats(ctx context.Context) {
 	defer every.Stop()
 	failing := false
 	for {
+		if e.unasked() {
+			every.Stop()
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.stirred:
+			}
+			every.Reset(e.c.Journal.Lease() / 5)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -116,6 +128,27 @@ func (e *Engine) beats(ctx context.Context) {
 		}
 		failing = err != nil
 	}
+}
+
+// unasked reports whether no process needs a beat: no other process works on the store, and no run was claimed here, or
+// tried to be, since a beat found none.
+func (e *Engine) unasked() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.c.Alone && e.calm == e.stirs && len(e.expected) == 0
+}
+
+func (e *Engine) stirring() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stirs
+}
+
+// settle notes that a beat found no run of this process, after it had tried to claim so many.
+func (e *Engine) settle(stirs int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calm = stirs
 }
 
 // left is how long it takes until the lease is over.

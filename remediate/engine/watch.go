@@ -127,26 +127,31 @@ func (e *Engine) progress(ctx context.Context, c *carried, d *doing) error {
 
 // watch holds what acts, and what waits, against the rules of now until ctx is done.
 func (e *Engine) watch(ctx context.Context) {
-	every := time.NewTicker(watchEvery)
-	defer every.Stop()
 	for {
-		if err := e.overlook(ctx); err != nil && ctx.Err() == nil {
+		acting, err := e.overlook(ctx)
+		if err != nil && ctx.Err() == nil {
 			e.log.Warn("runs could not be checked against the configuration", "err", err)
+		}
+		var again <-chan time.Time
+		if acting || err != nil {
+			again = time.After(watchEvery)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-every.C:
+		case <-again:
+		case <-e.acts:
 		case <-e.turned:
 		}
 	}
 }
 
-// overlook looks once. What waits is looked at where another setting is in force.
-func (e *Engine) overlook(ctx context.Context) error {
+// overlook looks once, and reports whether a step is under way. What waits is looked at where another setting is
+// in force.
+func (e *Engine) overlook(ctx context.Context) (acts bool, err error) {
 	if s := e.setting.Load(); e.looked != s {
 		if err := e.c.Journal.Hurry(ctx, func(run remediate.Run) bool { return e.affected(ctx, run) }); err != nil {
-			return err
+			return false, err
 		}
 		e.looked = s
 		e.Wake()
@@ -160,17 +165,17 @@ func (e *Engine) overlook(ctx context.Context) error {
 	}
 	e.mu.Unlock()
 	if len(acting) == 0 {
-		return nil
+		return false, nil
 	}
 	if _, err := e.overridden(ctx, true); err != nil {
-		return err
+		return true, err
 	}
 	for c, d := range acting {
 		if err := e.overrule(ctx, c, d); err != nil {
-			return fmt.Errorf("run %d: %w", d.run.ID, err)
+			return true, fmt.Errorf("run %d: %w", d.run.ID, err)
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // overrule stops a step under way that the rules of now do not allow: it is cancelled,

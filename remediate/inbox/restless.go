@@ -38,6 +38,13 @@ func (r *restless) due(now time.Time) (keys []string) {
 	return keys
 }
 
+// any reports whether there is one.
+func (r *restless) any() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.all) > 0
+}
+
 // again looks at an alert later; a zero time forgets it.
 func (r *restless) again(key string, at time.Time) {
 	r.mu.Lock()

@@ -27,3 +27,13 @@ func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]rem
 	flapping, err := i.flapping(ctx)
 	return append(all, flapping...), err
 }
+
+// Idle reports whether no incident is open and no alert was flapping lately: without a delivery, none will want a
+// decision.
+func (i *Inbox) Idle(ctx context.Context) (idle bool, err error) {
+	if i.restless.any() {
+		return false, nil
+	}
+	found, err := i.store.Finds(ctx, "select 1 from incidents where closed = 0 limit 1")
+	return err == nil && !found, err
+}

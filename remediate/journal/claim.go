@@ -16,6 +16,15 @@ func (j *Journal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
 	return j.read(ctx, isDue()+" order by due, id limit ?", store.Millis(j.now()), n)
 }
 
+// Idle reports whether no run is unfinished.
+func (j *Journal) Idle(ctx context.Context) (idle bool, err error) {
+	found, err := j.store.Finds(ctx, "select 1 from runs where "+isUnfinished()+" limit 1")
+	return err == nil && !found, err
+}
+
+// Writes counts the writes to the store of this process, those of its other parts too.
+func (j *Journal) Writes() int64 { return j.store.Writes() }
+
 // Claim gives this instance the right to execute a run, if it has no owner and the
 // run is due. The fence is the right to act; it is void as soon as the run has
 // changed hands. A run that is not what its entries say is given to no instance.

@@ -17,6 +17,13 @@ func (s *Scheduler) all() (schedules []Schedule, renewed bool) {
 	return s.schedules, renewed
 }
 
+// none reports whether there is no schedule.
+func (s *Scheduler) none() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.schedules) == 0
+}
+
 // Run keeps the schedules until ctx ends.
 func (s *Scheduler) Run(ctx context.Context) error {
 	for {
@@ -30,13 +37,15 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case !next.IsZero():
 			wait = min(wait, next.Sub(now))
 		}
-		timer := time.NewTimer(wait)
+		var again <-chan time.Time
+		if err != nil || !s.none() {
+			again = time.After(wait)
+		}
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
-		case <-timer.C:
+		case <-again:
 		}
-		timer.Stop()
 	}
 }
 

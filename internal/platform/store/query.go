@@ -60,6 +60,16 @@ func List[T any](ctx context.Context, s *Store, scan func(*sql.Rows) (T, error),
 	return all, rows.Err()
 }
 
+// Finds reports whether a query has a row.
+func (s *Store) Finds(ctx context.Context, query string, args ...any) (found bool, err error) {
+	rows, err := s.Query(ctx, query, args...)
+	if err != nil {
+		return false, err
+	}
+	found = rows.Next()
+	return found, errors.Join(rows.Err(), rows.Close())
+}
+
 // Now returns the time of the clock that all who share the store share.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	if !s.dialect.shared {

@@ -113,6 +113,7 @@ func (s *Store) commit(batch []*write) {
 	s.proof.begin()
 	n, err := s.transact(ctx, batch)
 	s.putBack(batch[n:])
+	s.writes.Add(int64(n))
 	var away error
 	for _, w := range batch[:n] {
 		if w.err == nil {
@@ -126,6 +127,10 @@ func (s *Store) commit(batch []*write) {
 	s.proof.end(away)
 	s.copies.note(n)
 }
+
+// Writes counts the writes of this process that have ended, and those that failed. As long as it
+// stays the same, what this process wrote stays too.
+func (s *Store) Writes() int64 { return s.writes.Load() }
 
 // putBack lets writes wait again, before all others.
 func (s *Store) putBack(batch []*write) {
