@@ -117,15 +117,18 @@ func hourOfUpkeep(b *testing.B, targets string, all []collectors.Collector, serv
 	}
 	alone := unasked(b, server)
 	rest := run(rare.String(), func(*exporter) { time.Sleep(sized(measured, 0)) })
-	work := run(quick.String(), func(e *exporter) {
-		for range sized(int(measured/(scraped/faster)), 1) {
-			time.Sleep(sized(scraped/faster, 0))
-			e.scrape()
-		}
-	})
+	work := run(quick.String(), (*exporter).scrapeOften)
 	const parts = time.Hour / measured // of an hour
 	return hourly{parts/faster*(work.exporter-rest.exporter) + parts*rest.exporter,
 		parts/faster*(work.server-rest.server) + parts*(rest.server-alone)}
+}
+
+// scrapeOften scrapes as often as Prometheus does, so much faster.
+func (e *exporter) scrapeOften() {
+	for range sized(int(measured/(scraped/faster)), 1) {
+		time.Sleep(sized(scraped/faster, 0))
+		e.scrape()
+	}
 }
 
 // unasked measures what the server does by itself, and for who else is there.
@@ -141,12 +144,8 @@ func hourOfPeer(b *testing.B, server int, url string, env []string, args ...stri
 	e := exporting(b, url, env, args...)
 	defer e.stop()
 	e.scrape() // its first connections
-	n := sized(40, 1)
-	h := window(b, e.cmd.Process.Pid, server, func() {
-		for range n {
-			e.scrape()
-		}
-	})
-	each := time.Hour / scraped / time.Duration(n)
-	return hourly{each * h.exporter, each * h.server}
+	alone := unasked(b, server)
+	h := window(b, e.cmd.Process.Pid, server, func() { e.scrapeOften() })
+	const parts = time.Hour / measured / faster
+	return hourly{parts * h.exporter, parts * (h.server - alone)}
 }

@@ -41,8 +41,6 @@ func (e *Engine) Run(ctx context.Context) error {
 	others.Go(func() { e.watch(ctx) })
 	defer carriers.Wait()
 	slots := make(chan struct{}, e.c.Concurrency+looking)
-	timer := time.NewTicker(tick)
-	defer timer.Stop()
 	said := ""
 	for {
 		e.loops()
@@ -55,11 +53,16 @@ func (e *Engine) Run(ctx context.Context) error {
 		if !e.flood.rest(ctx) {
 			continue
 		}
+		again, wrote := tick, (<-chan struct{})(nil)
+		if e.rest.idle {
+			again, wrote = idleTick, e.c.Journal.Wrote()
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
-		case <-timer.C:
+		case <-wrote:
+		case <-time.After(again):
 		}
 	}
 }
@@ -70,6 +73,7 @@ func (e *Engine) lookForWork(ctx context.Context, slots chan struct{}, carriers 
 	if e.rest.idle && e.rest.writes == writes {
 		return nil
 	}
+	e.rest.idle = false
 	var err error
 	if !e.flood.rising(time.Now(), e.c.Inbox.Waiting()) {
 		err = e.Decide(ctx)
@@ -100,7 +104,7 @@ func (e *Engine) loops() {
 }
 
 // Looped returns when the loop of Run last went on; zero before it has begun. It goes on each second,
-// unless the store makes it wait.
+// or a few times a minute where there is nothing to do, unless the store makes it wait.
 func (e *Engine) Looped() time.Time {
 	if at := e.looped.Load(); at != nil {
 		return *at

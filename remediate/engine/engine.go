@@ -274,6 +274,9 @@ type overrides struct {
 // whose time to look again has come.
 const tick = time.Second
 
+// idleTick is how long the engine's loop waits at most where there is no work before something is written.
+const idleTick = 15 * time.Second
+
 // Wake makes the engine look for work now.
 func (e *Engine) Wake() {
 	select {

@@ -68,9 +68,15 @@ type Rest interface {
 
 // Still tells when there is no work, and which runs make no progress.
 type Still interface {
-	Idler          // no run is unfinished
-	Writes() int64 // of this process; while it is the same, no part of it wrote anything
+	Idler // no run is unfinished
+	Written
 	Unmoved(ctx context.Context, since time.Time, n int) ([]remediate.Run, error)
+}
+
+// Written tells that this process, any part of it, wrote to the store.
+type Written interface {
+	Writes() int64          // while it is the same, nothing was written
+	Wrote() <-chan struct{} // receives after a write
 }
 
 // An Idler reports whether it has no work, and will have none before something is written.

@@ -25,6 +25,9 @@ func (j *Journal) Idle(ctx context.Context) (idle bool, err error) {
 // Writes counts the writes to the store of this process, those of its other parts too.
 func (j *Journal) Writes() int64 { return j.store.Writes() }
 
+// Wrote receives after a write of this process, for one that waits.
+func (j *Journal) Wrote() <-chan struct{} { return j.store.Wrote() }
+
 // Claim gives this instance the right to execute a run, if it has no owner and the
 // run is due. The fence is the right to act; it is void as soon as the run has
 // changed hands. A run that is not what its entries say is given to no instance.

@@ -134,7 +134,8 @@ func (o *opening) close() error {
 // Open opens or creates the store, and migrates it to its
 // newest form.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{clock: o.Now, lead: make(chan struct{}, 1), noting: make(chan struct{}, 1)}
+	s := &Store{clock: o.Now, lead: make(chan struct{}, 1), noting: make(chan struct{}, 1),
+		wrote: make(chan struct{}, 1)}
 	if s.clock == nil {
 		s.clock = time.Now
 	}

@@ -72,7 +72,8 @@ type Store struct {
 	proof   proof
 	copies  *checkpointer // of SQLite's log; nil without a file
 
-	writes atomic.Int64 // that have ended
+	writes atomic.Int64  // that have ended
+	wrote  chan struct{} // one has
 
 	lead   chan struct{} // held by the caller that commits for all who wait
 	noting chan struct{} // held by the caller that changes a note

@@ -114,6 +114,10 @@ func (s *Store) commit(batch []*write) {
 	n, err := s.transact(ctx, batch)
 	s.putBack(batch[n:])
 	s.writes.Add(int64(n))
+	select {
+	case s.wrote <- struct{}{}:
+	default: // who waits for it has not looked since the one before
+	}
 	var away error
 	for _, w := range batch[:n] {
 		if w.err == nil {
@@ -131,6 +135,10 @@ func (s *Store) commit(batch []*write) {
 // Writes counts the writes of this process that have ended, and those that failed. As long as it
 // stays the same, what this process wrote stays too.
 func (s *Store) Writes() int64 { return s.writes.Load() }
+
+// Wrote receives after a write of this process has ended; where one waits to be received, others are not
+// repeated. It is for one that waits.
+func (s *Store) Wrote() <-chan struct{} { return s.wrote }
 
 // putBack lets writes wait again, before all others.
 func (s *Store) putBack(batch []*write) {

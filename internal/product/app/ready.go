@@ -9,7 +9,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 )
 
-// stuckAfter is how long the engine's loop may take to go on. It goes on each second; what takes
+// stuckAfter is how long the engine's loop may take to go on. It goes on a few times a minute; what takes
 // longest in it, the decision about a batch of incidents, takes seconds on a busy machine.
 const stuckAfter = time.Minute
 
