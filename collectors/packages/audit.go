@@ -86,9 +86,7 @@ func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
 		return fmt.Errorf("%s: nothing was audited: %s", c.target.Path, t.nothing)
 	}
 	if c.target.Database != "" {
-		if t.database, err = built(c.target.Database); err != nil {
-			return err
-		}
+		t.database, err = Built(c.target.Database) // what the report says is known all the same
 	}
 	found, fixable := t.counts()
 	for _, s := range severities() {
@@ -103,7 +101,7 @@ func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
 	if !t.database.IsZero() {
 		w.Set(c.database, float64(t.database.UnixMilli())/1000, c.target.Name)
 	}
-	return nil
+	return err
 }
 
 // reportMost is more than any report has.
@@ -129,8 +127,8 @@ func (c audit) report(ctx context.Context) (text []byte, at time.Time, err error
 // databaseMost is more than a file about a database has.
 const databaseMost = 1 << 20
 
-// built returns when a database of Trivy was built, as the metadata.json beside it says.
-func built(path string) (at time.Time, err error) {
+// Built returns when a database of Trivy was built, as the metadata.json beside it says.
+func Built(path string) (at time.Time, err error) {
 	text, _, err := files.Read(path, databaseMost)
 	if err != nil {
 		return at, err
@@ -140,7 +138,7 @@ func built(path string) (at time.Time, err error) {
 		return at, fmt.Errorf("%s: %w", path, err)
 	}
 	if is.UpdatedAt.IsZero() {
-		return at, fmt.Errorf("%s: it has no UpdatedAt; name the metadata.json in the folder db of Trivy's cache", path)
+		return at, fmt.Errorf("%s: it has no UpdatedAt, so it is not the metadata.json of Trivy", path)
 	}
 	return is.UpdatedAt, nil
 }

@@ -173,9 +173,15 @@ func TestDatabaseOfTrivy(t *testing.T) {
 	if err != nil || !strings.Contains(got, `database_timestamp_seconds{server="s"} 1629766800`) {
 		t.Errorf("%v\n%s", err, got)
 	}
-	for _, file := range []string{"other.json", "gone.json"} {
-		if got, err := collect(file); err == nil || got != "" {
-			t.Errorf("%s: %v\n%s", file, err, got)
+	// A file that cannot be read costs the age of the database, and no count.
+	for _, file := range []string{"other.json", "gone.json", "."} {
+		got, err := collect(file)
+		if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, file)) {
+			t.Errorf("%s: %v", file, err)
+		}
+		if !strings.Contains(got, `level="critical"} 0`) || !strings.Contains(got, "report_timestamp_seconds") ||
+			strings.Contains(got, "database_timestamp") {
+			t.Errorf("%s:\n%s", file, got)
 		}
 	}
 }

@@ -486,6 +486,13 @@ func filesThatLack() []wrong {
 			want: []string{`upkeep.yaml:3: warning: no backup is at *.dump of backup main; look at the pattern, or make the first backup`}},
 		{name: "report of packages", text: "targets:\n  packages:\n    - {name: api, kind: pip, path: report.json}\n",
 			want: []string{`upkeep.yaml:3: warning: packages api: there is nothing at report.json; name the report or the service's folder`}},
+		{name: "database of Trivy", text: "targets:\n  packages:\n    - {name: api, kind: trivy, path: report.json,\n       database: gone.json}\n" +
+			"    - {name: web, kind: trivy, path: report.json,\n       database: other.json}\n",
+			files: map[string]string{"report.json": "{}", "other.json": "{}"},
+			want: []string{`upkeep.yaml:4: warning: packages api: the age of its database is not known: gone.json does not exist; name the metadata.json`,
+				`upkeep.yaml:6: warning: packages web: the age of its database is not known: other.json: it has no UpdatedAt, so it is not the metadata.json of Trivy; name`}},
+		{name: "folder as the time of a restore", text: "targets:\n  backup:\n    - {name: main, path: '*.yaml',\n       verified: .}\n",
+			want: []string{`upkeep.yaml:4: warning: verified of backup main: `}},
 		{name: "data_dir is a file", text: sound + "data_dir: file\n", files: map[string]string{"file": "x"},
 			want: []string{`upkeep.yaml:11: data_dir is file, which is a file; name a folder`}},
 	}
