@@ -549,6 +549,10 @@ func targetsAmongThemselves() []wrong {
 			text: "targets:\n  postgres:\n    - name: a\n      url: postgres://a\n      databases: [shop]\n      " +
 				"archives: [{database: other, table: t, column: at}]\n",
 			want: []string{`upkeep.yaml:6: the archive of t is in database "other", which the databases of postgres a are without, so its rows are neither counted nor moved; name it in databases`}},
+		{name: "databases as patterns",
+			text: "targets:\n  postgres:\n    - name: a\n      url: postgres://a\n      databases: ['app*']\n      exclude: ['%_old']\n",
+			want: []string{`upkeep.yaml:5: warning: databases of postgres a has "app*": names are compared as they are, without patterns; write each name`,
+				`upkeep.yaml:6: warning: exclude of postgres a has "%_old": names`}},
 		{name: "collector that is disabled for no target", text: sound +
 			"collectors: {settings: {postgres/vacuum: {disabled_for: [main, mian]}}}\n",
 			want: []string{`upkeep.yaml:11: collector postgres/vacuum is disabled for "mian", and there is no postgres target of that name; `}},

@@ -126,6 +126,40 @@ policies:
 	}
 }
 
+// Names in the lists of databases that match none of the server are reported, each in its line.
+func TestConnectToDatabases(t *testing.T) {
+	t.Parallel()
+	address, name := servertest.Database(t)
+	seen, found := connect(t, fmt.Sprintf(`targets:
+  postgres:
+    - name: main
+      url: %q
+      databases: [%q, 'app*',
+        template0]
+      exclude:
+        - rdsadmin
+    - name: none
+      url: %q
+      databases: [%q]
+embedded: {enabled: false}
+`, address, name, strings.Replace(address, "?", "?connect_timeout=30&", 1), name+"x"))
+	for _, want := range []string{
+		`upkeep.yaml:5: postgres main has no database "app*", which databases names; it has `,
+		`upkeep.yaml:6: postgres main: upkeep's role may not connect to the database "template0", which databases names`,
+		`upkeep.yaml:8: warning: postgres main has no database "rdsadmin", which exclude names; it has `,
+		fmt.Sprintf(`upkeep.yaml:11: postgres none has no database %q, which databases names; did you mean %q?`, name+"x", name),
+		`upkeep.yaml:9: postgres none: databases and exclude leave no database of the server, so none is read; it has `,
+	} {
+		if said := strings.Join(found, "\n"); strings.Count(said, want) != 1 {
+			t.Errorf("want once %q:\n%s\n%s", want, said, seen)
+		}
+	}
+	_, found = connect(t, fmt.Sprintf("targets:\n  postgres: [{name: main, url: %q, databases: [%q]}]\n", address, name))
+	if said := strings.Join(found, "\n"); strings.Contains(said, "databases names") {
+		t.Errorf("a database that is there:\n%s", said)
+	}
+}
+
 // Two names of one server are found, however their addresses are written.
 func TestConnectTwins(t *testing.T) {
 	t.Parallel()

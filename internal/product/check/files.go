@@ -94,8 +94,9 @@ func (k *checker) receivers() {
 func (k *checker) reports() {
 	for i, b := range k.config.Targets.Backup {
 		if info, err := os.Stat(b.Verified); b.Verified != "" && err == nil && !info.Mode().IsRegular() {
-			k.warn(in("targets", "backup", i, "verified"), "verified of backup %s: %s is no file; name a file that the "+
-				"test of the restore touches", b.Name, b.Verified)
+			k.warn(in("targets", "backup", i, "verified"),
+				"verified of backup %s: %s is no file; name a file that the test of the restore touches", b.Name,
+				b.Verified)
 		} else if b.Verified != "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
 			k.warn(in("targets", "backup", i, "verified"), "verified of backup %s: %s; let the user that runs upkeep "+
 				"read it", b.Name, reason(b.Verified, err))

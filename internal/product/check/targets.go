@@ -17,6 +17,8 @@ func (k *checker) targets() {
 				"postgres %s follows itself through replica_of; name the primary there, and nothing at the primary",
 				p.Name)
 		}
+		k.patterns(in("targets", "postgres", i, "databases"), "databases of postgres "+p.Name, p.Databases)
+		k.patterns(in("targets", "postgres", i, "exclude"), "exclude of postgres "+p.Name, p.Exclude)
 		for j, a := range p.Archives {
 			if p.LeavesAlone(a.Database) && excludedBy(p, a.Database) == "databases" {
 				k.fault(in("targets", "postgres", i, "archives", j, "database"),
@@ -48,6 +50,15 @@ func (k *checker) targets() {
 			k.warn(in("collectors", "settings", name, "timeout"),
 				"collector %s may take %s for an answer and asks every %s; make timeout shorter, or every longer", name,
 				s.Timeout, k.words.every[name])
+		}
+	}
+}
+
+// patterns warns of names that are meant as patterns.
+func (k *checker) patterns(at place, what string, names []string) {
+	for i, name := range names {
+		if strings.ContainsAny(name, "*?%[") {
+			k.warn(at.in(i), "%s has %q: names are compared as they are, without patterns; write each name", what, name)
 		}
 	}
 }

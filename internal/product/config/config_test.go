@@ -48,6 +48,14 @@ func archiveTo(to string) string {
 
 func TestWrong(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
+		{"no databases", "targets:\n  postgres:\n  - name: a\n    url: postgres://h/d\n    databases: []\n",
+			`f:5: databases of postgres a is empty, which is not "none"; name databases, or leave the key out`},
+		{"an empty database", "targets:\n  postgres:\n  - name: a\n    url: postgres://h/d\n    databases: [b, '']\n",
+			"f:5: an entry of databases is empty; the name of a database was expected"},
+		{"an empty name to exclude", "targets:\n  postgres:\n  - name: a\n    url: postgres://h/d\n    exclude: ['']\n",
+			"f:5: an entry of exclude is empty; the name of a database was expected"},
+		{"no database left", "targets:\n  postgres:\n  - name: a\n    url: postgres://h/d\n    databases: [b]\n    exclude: [c, b]\n",
+			"f:6: exclude of postgres a has every database that databases names, so none is left; take one out of exclude"},
 		{"empty", "", "f:1: the configuration is empty"},
 		{"only a comment", "# nothing\n", "f:1: the configuration is empty"},
 		{"no target", "log: {level: debug}\n", "f:1: no target is configured"},

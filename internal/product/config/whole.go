@@ -136,6 +136,7 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 		where := at(n, "targets", "postgres", i)
 		d.passwords(where, "postgres "+p.Name, p.PasswordFile, p.PasswordEnv, p.PasswordCommand)
 		d.server(where, "postgres "+p.Name, p.URL, "postgres", "postgresql")
+		d.databases(where, p)
 	}
 	for i, p := range t.Postgres {
 		if p.ReplicaOf != "" && (p.ReplicaOf == p.Name || !slices.Contains(postgres, p.ReplicaOf)) {
@@ -286,6 +287,30 @@ func (d *decoder) destination(n *yaml.Node, a Archive) {
 		d.fault(n, "to of %s has a bucket and needs key_id_file or key_id_env", a.Table)
 	case (to.SecretFile == "") == (to.SecretEnv == ""):
 		d.fault(n, "to of %s has a bucket and needs secret_file or secret_env", a.Table)
+	}
+}
+
+// databases checks that the lists of databases leave one.
+func (d *decoder) databases(n *yaml.Node, p Postgres) {
+	for i, name := range p.Databases {
+		if name == "" {
+			d.fault(at(n, "databases", i), "an entry of databases is empty; the name of a database was expected")
+		}
+	}
+	for i, name := range p.Exclude {
+		if name == "" {
+			d.fault(at(n, "exclude", i), "an entry of exclude is empty; the name of a database was expected")
+		}
+	}
+	excluded := func(name string) bool { return slices.Contains(p.Exclude, name) }
+	switch {
+	case len(p.Databases) == 0 && has(n, "databases"):
+		d.fault(at(n, "databases"),
+			"databases of postgres %s is empty, which is not \"none\"; name databases, or leave the key out for all "+
+				"of them", p.Name)
+	case len(p.Databases) > 0 && !slices.ContainsFunc(p.Databases, func(s string) bool { return !excluded(s) }):
+		d.fault(at(n, "exclude"), "exclude of postgres %s has every database that databases names, so none is left; "+
+			"take one out of exclude", p.Name)
 	}
 }
 

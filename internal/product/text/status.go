@@ -51,6 +51,11 @@ func Status(w io.Writer, s console.Status, now time.Time) {
 	if rest := s.Open - int64(len(s.Incidents)); rest > 0 {
 		fmt.Fprintf(screen, "and %d more alerts: upkeep alerts\n", rest)
 	}
+	for _, k := range s.Collectors {
+		if k.Note != "" {
+			line(terminal.Busy, "NOTE", "%s: %s", k.Server, OneLine(k.Note))
+		}
+	}
 	for _, p := range problems(s) {
 		line(terminal.Busy, "CANNOT READ", "%s: %s%s", p.where, p.text, advice(p.text))
 	}
