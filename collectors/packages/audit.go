@@ -45,7 +45,8 @@ Reads a report as JSON of pip-audit, npm audit, Trivy, Grype or OSV-Scanner; an 
 the packages of its base too. A vulnerability with several names (CVE, GHSA, PYSEC)
 counts once for a package, with the worst of its levels. Packages that were skipped are
 counted; a report that skipped all of them, or scanned nothing, is an error and not
-zero vulnerabilities. Where the path is a folder, pip-audit (of its
+zero vulnerabilities. OSV-Scanner lists packages without vulnerabilities only with
+--all-packages; without it a report that lists none is an error too. Where the path is a folder, pip-audit (of its
 requirements.txt) or npm audit (of its package-lock.json, of npm 7 or later) is run,
 when it is installed. It runs on a copy of the names and versions in that file: the
 folder's own configuration (.npmrc) and options are not read, no package is built,

@@ -62,8 +62,14 @@ func pip(text []byte, t *tally) error {
 	if report.Dependencies == nil {
 		return errors.New("it has no dependencies")
 	}
+	if len(report.Dependencies) == 0 {
+		t.nothing = "pip-audit lists no package; look at what it is pointed at"
+	}
 	why := ""
-	for _, d := range report.Dependencies {
+	for i, d := range report.Dependencies {
+		if d.Name == "" || d.Skipped == "" && d.Vulns == nil { // an SBOM has dependencies too
+			return fmt.Errorf("entry %d of its dependencies has no name, or neither vulns nor a skip_reason", i+1)
+		}
 		if d.Skipped != "" {
 			t.skipped++
 			why = cmp.Or(why, d.Skipped)
@@ -92,6 +98,9 @@ func npm(text []byte, t *tally) error {
 			Severity string
 			Fix      json.RawMessage `json:"fixAvailable"` // false, true, or which version
 		}
+		Metadata struct {
+			Dependencies *struct{ Total int }
+		}
 		Message string // of a request that failed; error is empty then
 		Error   *struct{ Code, Summary, Detail string }
 	}
@@ -104,6 +113,14 @@ func npm(text []byte, t *tally) error {
 	}
 	if report.Vulnerabilities == nil {
 		return errors.New("it has no vulnerabilities, not even an empty list of them; npm 7 or later writes one")
+	}
+	if len(report.Vulnerabilities) == 0 {
+		switch all := report.Metadata.Dependencies; {
+		case all == nil:
+			return errors.New("it does not say how many packages were audited: metadata.dependencies is missing")
+		case all.Total == 0:
+			t.nothing = "npm audit found no packages; look at what it is pointed at"
+		}
 	}
 	for name, v := range report.Vulnerabilities {
 		t.add(finding{of: name, severity: v.Severity,
@@ -236,8 +253,14 @@ func osv(text []byte, t *tally) error {
 	if err := json.Unmarshal(report.Results, &results); err != nil {
 		return err
 	}
+	// Without --all-packages a report of packages that are all sound is the same as one of none.
+	t.nothing = "osv-scanner lists no package; with --all-packages it lists those without vulnerabilities too"
 	for _, r := range results {
 		for _, p := range r.Packages {
+			if p.Package.Name == "" {
+				return errors.New("one of its packages has no name")
+			}
+			t.nothing = ""
 			of := p.Package.Name + " " + p.Package.Version
 			for _, v := range p.Vulnerabilities {
 				word, _ := v.Specific.Severity.(string)

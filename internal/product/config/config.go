@@ -222,7 +222,7 @@ type Backup struct {
 // Packages are the packages that a service is made of.
 type Packages struct {
 	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	Kind string `yaml:"kind" required:"pip, npm, trivy, grype or osv" enum:"pip|npm|trivy|grype|osv" doc:"Format of the report: JSON of pip-audit, npm audit, Trivy, Grype or OSV-Scanner."`
+	Kind string `yaml:"kind" required:"pip, npm, trivy, grype or osv" enum:"pip|npm|trivy|grype|osv" doc:"Format of the report: JSON of pip-audit, npm audit, Trivy, Grype or OSV-Scanner (with --all-packages)."`
 	Path string `yaml:"path" check:"path" required:"a path" doc:"The report; or the service's folder, whose requirements.txt or package-lock.json is audited by pip-audit or npm audit if that is installed."`
 
 	Registry string `yaml:"registry" check:"http" doc:"Registry that npm audit asks instead of the public one, without a user or password in it. The folder's .npmrc is not read."`
