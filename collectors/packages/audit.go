@@ -4,7 +4,6 @@ package packages
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -135,7 +134,7 @@ func Built(path string) (at time.Time, err error) {
 		return at, err
 	}
 	var is struct{ UpdatedAt time.Time }
-	if err := json.Unmarshal(text, &is); err != nil {
+	if err := decode(text, &is); err != nil {
 		return at, fmt.Errorf("%s: %w", path, err)
 	}
 	if is.UpdatedAt.IsZero() {

@@ -220,9 +220,21 @@ func TestNoReports(t *testing.T) {
 		{"osv", `{"SchemaVersion":2,"Results":[{"Class":"os-pkgs"}]}`, "nothing was audited: osv-scanner lists no package"},
 		{"osv", `{"results":[{"packages":[{}]}]}`, "one of its packages has no name"},
 		{"grype", " \n", "it is no report of grype"},
+		{"pip", "", "report.json: it is no report of pip: it is empty"},
+		{"pip", "[]", "line 1: the whole is a list, and an object with keys was expected"},
+		{"pip", "{\n\"dependencies\": {\"a\": 1}}", "line 2: dependencies is an object with keys, and a list was expected"},
+		{"pip", "{\"dependencies\":[\n{\"name\":\"a\",\n\"vulns\":[{\"id\":7}]}]}", "line 3: dependencies.vulns.id is a number, and text was expected"},
+		{"npm", `{"vulnerabilities":[]}`, "line 1: vulnerabilities is a list, and an object with keys was expected"},
+		{"npm", `{"vulnerabilities":{"a":{"severity":true}}}`, "severity is true or false, and text was expected"},
+		{"osv", `{"results":{}}`, "line 1: results is an object with keys, and a list was expected"},
+		{"trivy", `{"SchemaVersion":2,"Results":[{"Vul`, "it ends in the middle of its JSON"},
+		{"trivy", "{\n<html>", "it is no JSON: line 2: invalid character '<'"},
+		{"trivy", `{"SchemaVersion":2,"CreatedAt":"yesterday"}`, `yesterday is no time; one like 2026-01-31T12:00:00Z was expected`},
+		{"trivy", `{"SchemaVersion":2,"CreatedAt":7}`, "one of its times is no text"},
 		{"snyk", `{}`, "unknown kind of report"},
 	} {
-		if _, err := report(t, tc.kind, tc.text); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := report(t, tc.kind, tc.text); err == nil || !strings.Contains(err.Error(), tc.want) ||
+			strings.Contains(err.Error(), ": json: ") {
 			t.Errorf("%s %q: %v", tc.kind, tc.text, err)
 		}
 	}

@@ -56,7 +56,7 @@ func pip(text []byte, t *tally) error {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if report.Dependencies == nil {
@@ -104,7 +104,7 @@ func npm(text []byte, t *tally) error {
 		Message string // of a request that failed; error is empty then
 		Error   *struct{ Code, Summary, Detail string }
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if e := report.Error; e != nil {
@@ -145,7 +145,7 @@ func trivy(text []byte, t *tally) error {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if report.SchemaVersion == 0 {
@@ -197,7 +197,7 @@ func grype(text []byte, t *tally) error {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if report.Matches == nil || report.Descriptor.Name != "grype" {
@@ -241,21 +241,17 @@ type osvPackage struct {
 
 func osv(text []byte, t *tally) error {
 	var report struct {
-		Results json.RawMessage
+		Results *[]struct{ Packages []osvPackage }
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if report.Results == nil {
 		return errors.New("it has no results; osv-scanner --format json writes them")
 	}
-	var results []struct{ Packages []osvPackage }
-	if err := json.Unmarshal(report.Results, &results); err != nil {
-		return err
-	}
 	// Without --all-packages a report of packages that are all sound is the same as one of none.
 	t.nothing = "osv-scanner lists no package; with --all-packages it lists those without vulnerabilities too"
-	for _, r := range results {
+	for _, r := range *report.Results {
 		for _, p := range r.Packages {
 			if p.Package.Name == "" {
 				return errors.New("one of its packages has no name")
