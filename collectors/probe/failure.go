@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"syscall"
 	"time"
 )
@@ -60,6 +61,37 @@ type failure struct {
 func (f *failure) Error() string { return fmt.Sprintf("%s (%s): %v", f.phase, f.reason, f.err) }
 
 func (f *failure) Unwrap() error { return f.err }
+
+// Advice says what to do about a probe that failed, by the failure in words: an error of HTTP's Down.
+func Advice(why string) string {
+	said := regexp.MustCompile(`^(\w+) \((\w+)\): `).FindStringSubmatch(why)
+	if said == nil {
+		return "look at the service"
+	}
+	switch phase, reason := said[1], said[2]; {
+	case phase == phaseDNS:
+		return "check the host in the url of the probe, and the name server of this machine"
+	case phase == phaseConnect && reason == refused:
+		return "start the service, or correct the port in the url of the probe"
+	case phase == phaseConnect:
+		return "check the network and the firewalls between this machine and the service, and the url of the probe"
+	case reason == untrusted:
+		return "name the CA of its certificate in ca_file of the probe"
+	case reason == wrongName:
+		return "use a host in the url of the probe that its certificate is for"
+	case reason == expired || reason == notYetValid || reason == badCert:
+		return "renew its certificate"
+	case reason == noTLS:
+		return "the port has no TLS: use http or tcp in the url of the probe, or correct the port"
+	case phase == phaseTLS:
+		return "look at the TLS settings of the service; a probe has no client certificate"
+	case phase == phaseRedirect:
+		return "look at where the service redirects; redirects: none makes the redirect the answer"
+	case phase == phaseStatus || phase == phaseHeader || reason == noMatch || reason == forbidden:
+		return "look at the service's log; what the probe expects is in status, headers, body and body_without"
+	}
+	return "the service accepts connections and does not answer as it should: look at its load and its log"
+}
 
 // redirectsMost is how many redirects are followed.
 const redirectsMost = 5

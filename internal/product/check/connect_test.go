@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -157,6 +158,37 @@ embedded: {enabled: false}
 	_, found = connect(t, fmt.Sprintf("targets:\n  postgres: [{name: main, url: %q, databases: [%q]}]\n", address, name))
 	if said := strings.Join(found, "\n"); strings.Contains(said, "databases names") {
 		t.Errorf("a database that is there:\n%s", said)
+	}
+}
+
+// Each service is asked once, and the phase and the reason of a failure are said with what to do.
+func TestConnectToServices(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1); r.URL.Path != "/health" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer s.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	seen, found := connect(t, fmt.Sprintf(`targets:
+  probe:
+    - {name: good, url: '%[1]s/health'}
+    - name: ill
+      url: '%[1]s/down?token=s3cret'
+    - {name: gone, url: %[2]q}
+    - {name: port, url: '%[3]s'}
+`, s.URL, gone.URL, strings.Replace(gone.URL, "http:", "tcp:", 1)))
+	wants(t, seen, "probe good: answers as expected")
+	wants(t, found,
+		"upkeep.yaml:5: probe ill fails in phase status (unexpected): the service answers with the HTTP status 503 Service "+
+			"Unavailable; look at the service's log; what the probe expects is in status",
+		"upkeep.yaml:6: probe gone fails in phase connect (refused): ",
+		"upkeep.yaml:7: probe port fails in phase connect (refused): ")
+	if asked.Load() != 2 || strings.Contains(strings.Join(found, "\n"), "s3cret") {
+		t.Errorf("%d requests, want 2:\n%s", asked.Load(), strings.Join(found, "\n"))
 	}
 }
 

@@ -200,6 +200,19 @@ CANNOT READ main postgres/e: division by zero; docs/collectors.md says what the 
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+	for why, do := range map[string]string{
+		"status (unexpected): the service answers with the HTTP status 503": "What to do: look at the service's log; ",
+		"tls (untrusted): unknown authority.":                               "What to do: name the CA of its certificate in ca_file",
+		"connect (refused): connection refused":                             "What to do: start the service, or correct the port",
+		"body (timeout): deadline":                                          "What to do: the service accepts connections",
+	} {
+		b.Reset()
+		text.Status(&b, console.Status{Targets: []console.TargetLine{{Name: "api", Kinds: []string{"probe"}, State: "down",
+			Why: why}}}, now())
+		if !strings.Contains(b.String(), "DOWN api (probe): "+strings.TrimSuffix(why, ".")+". "+do) {
+			t.Error(b.String())
+		}
+	}
 	b.Reset()
 	text.Status(&b, console.Status{Targets: []console.TargetLine{{Name: "host", State: "up"}}}, now())
 	if b.String() != "1 target; no alert is firing\n" {
