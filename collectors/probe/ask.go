@@ -179,6 +179,24 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 	return r, nil
 }
 
+// refusalWithin is how long a service may take to refuse a client without a certificate.
+const refusalWithin = 3 * time.Second
+
+// refusal returns the alert by which a service refuses a client that has no certificate. With TLS 1.3 the client's
+// handshake is over by then: the alert is the first that it reads. We say that we send nothing, so that a service
+// that takes us ends the connection.
+func refusal(ctx context.Context, conn *tls.Conn) error {
+	_ = conn.CloseWrite() // where it fails, what there is to read says why
+	ctx, cancel := context.WithTimeout(ctx, refusalWithin)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) }) // a read then ends at once
+	defer stop()
+	if _, err := io.Copy(io.Discard, io.LimitReader(conn, most)); alert(err) {
+		return err
+	}
+	return nil
+}
+
 // askSocket connects, with TLS where that is the scheme, and reads the greeting where one is expected.
 func askSocket(ctx context.Context, u *url.URL, e expectations, config *tls.Config) (r result) {
 	c := course{phase: phaseConnect}
@@ -196,11 +214,22 @@ func askSocket(ctx context.Context, u *url.URL, e expectations, config *tls.Conf
 	if u.Scheme == target.SchemeTLS {
 		c.at(phaseTLS)
 		config.ServerName = u.Hostname()
+		asked := false
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
+			return new(tls.Certificate), nil // none
+		}
 		secure := tls.Client(conn, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return fail(err)
 		}
 		conn, r.chain = secure, secure.ConnectionState().PeerCertificates
+		if asked && e.body == nil {
+			if err := refusal(ctx, secure); err != nil {
+				r.failed = failed(phaseTLS, err)
+				return r
+			}
+		}
 	}
 	r.took, r.answered = time.Since(began), true
 	if e.body == nil {

@@ -106,6 +106,8 @@ func failed(phase string, err error) *failure {
 	}
 	f := &failure{phase, reasonOf(err), err}
 	switch {
+	case f.reason == alerted: // also where it comes when the handshake of TLS 1.3 is over
+		f.phase = phaseTLS
 	case errors.Is(err, errRedirects):
 		f.phase, f.reason = phaseRedirect, tooMany
 	case f.reason == otherwise && phase == phaseResponse:

@@ -32,6 +32,7 @@ type services struct {
 	plain, secure    *httptest.Server
 	ca               string // file of the certificates of all that are secure
 	old, early, asks *httptest.Server
+	asks13, may13    *httptest.Server // TLS 1.3: a client certificate is required, or would be taken
 	mail, shut       net.Listener
 }
 
@@ -66,15 +67,19 @@ func serve(t *testing.T) (s services) {
 		server    **httptest.Server
 		from, end time.Duration
 		asks      tls.ClientAuthType
-	}{{&s.secure, -time.Hour, 24 * time.Hour, 0}, {&s.old, -48 * time.Hour, -24 * time.Hour, 0},
-		{&s.early, 24 * time.Hour, 48 * time.Hour, 0}, {&s.asks, -time.Hour, time.Hour, tls.RequireAnyClientCert}} {
+		most      uint16 // with 1.3 a refusal comes when the client's handshake is over
+	}{{&s.secure, -time.Hour, 24 * time.Hour, 0, tls.VersionTLS12}, {&s.old, -48 * time.Hour, -24 * time.Hour, 0, tls.VersionTLS12},
+		{&s.early, 24 * time.Hour, 48 * time.Hour, 0, tls.VersionTLS12},
+		{&s.asks, -time.Hour, time.Hour, tls.RequireAnyClientCert, tls.VersionTLS12},
+		{&s.asks13, -time.Hour, time.Hour, tls.RequireAnyClientCert, tls.VersionTLS13},
+		{&s.may13, -time.Hour, time.Hour, tls.RequestClientCert, tls.VersionTLS13}} {
 		if *one.server == nil {
 			*one.server = httptest.NewUnstartedServer(mux)
 		}
 		cert, text := certificate(t, time.Now().Add(one.from), time.Now().Add(one.end))
 		all = append(all, text...)
 		u := *one.server
-		u.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: one.asks, MaxVersion: tls.VersionTLS12} //nolint:gosec // with 1.3 a refusal comes later
+		u.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: one.asks, MaxVersion: one.most} //nolint:gosec // of TLS 1.2 at least
 		u.Config.ErrorLog = log.New(io.Discard, "", 0)
 		u.StartTLS()
 		t.Cleanup(u.Close)
@@ -178,6 +183,7 @@ func TestWhy(t *testing.T) {
 		"old":               {target.Probe{URL: s.old.URL, CAFile: s.ca}, "tls", "expired"},
 		"early":             {target.Probe{URL: s.early.URL, CAFile: s.ca}, "tls", "not_yet_valid"},
 		"asks":              {target.Probe{URL: s.asks.URL, CAFile: s.ca}, "tls", "tls_alert"},
+		"asks, TLS 1.3":     {target.Probe{URL: s.asks13.URL, CAFile: s.ca}, "tls", "tls_alert"},
 		"no TLS":            {target.Probe{URL: other(http, "https")}, "tls", "no_tls"},
 		"closed before TLS": {target.Probe{URL: address(s.shut, "https")}, "tls", "closed"},
 
@@ -189,6 +195,10 @@ func TestWhy(t *testing.T) {
 		"closed at greeting": {target.Probe{URL: address(s.shut, "tcp"), Body: `^220`}, "body", "closed"},
 		"tls":                {target.Probe{URL: other(https, "tls"), CAFile: s.ca}, "", ""},
 		"tls untrusted":      {target.Probe{URL: other(https, "tls")}, "tls", "untrusted"},
+		"tls asks":           {target.Probe{URL: other(s.asks.URL, "tls"), CAFile: s.ca}, "tls", "tls_alert"},
+		"tls asks, 1.3":      {target.Probe{URL: other(s.asks13.URL, "tls"), CAFile: s.ca}, "tls", "tls_alert"},
+		"tls asks, greeting": {target.Probe{URL: other(s.asks13.URL, "tls"), CAFile: s.ca, Body: "^220"}, "tls", "tls_alert"},
+		"tls may, 1.3":       {target.Probe{URL: other(s.may13.URL, "tls"), CAFile: s.ca}, "", ""},
 		"tls of mail":        {target.Probe{URL: address(s.mail, "tls")}, "tls", "no_tls"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -206,7 +216,8 @@ func TestWhy(t *testing.T) {
 				t.Errorf("in words: %v", why)
 			}
 			secure := strings.HasPrefix(tc.probe.URL, "https") || strings.HasPrefix(tc.probe.URL, "tls")
-			if has := strings.Contains(got, "tls_expiry"); has != (secure && tc.reason != "no_tls" &&
+			late := strings.HasPrefix(tc.probe.URL[strings.Index(tc.probe.URL, "://"):], s.asks13.URL[len("https"):])
+			if has := strings.Contains(got, "tls_expiry"); has != (late || secure && tc.reason != "no_tls" &&
 				tc.reason != "closed" && tc.reason != "tls_alert") {
 				t.Errorf("the end of the certificate: %v:\n%s", has, got)
 			}
