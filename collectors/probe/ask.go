@@ -142,6 +142,7 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 		return r, err
 	}
 	request.Header.Set("User-Agent", "upkeep")
+	var led *url.URL // where the last redirect led
 	client := &http.Client{Transport: transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		switch {
 		case t.Redirects == target.RedirectsNone, next.Response.StatusCode == t.Status:
@@ -149,7 +150,10 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 		case len(via) > redirectsMost:
 			return errRedirects
 		}
-		r.redirects = len(via)
+		r.redirects, led = len(via), next.URL
+		if next.URL.Scheme != "http" && next.URL.Scheme != "https" {
+			return errScheme
+		}
 		return nil
 	}}
 	began := time.Now()
@@ -168,14 +172,17 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 	phase, first, chain := c.now()
 	r.chain = chain
 	if err != nil {
-		r.failed = failed(phase, err)
+		if location(err) {
+			err = errLocation
+		}
+		r.failed = failed(phase, err).after(led)
 		if refused := unverified(err); refused != nil {
 			r.chain = refused
 		}
 		return r, nil
 	}
 	r.answered, r.status, r.first = true, res.StatusCode, first.Sub(began)
-	r.failed = e.check(t.Status, res, body)
+	r.failed = e.check(t.Status, res, body).after(led)
 	return r, nil
 }
 

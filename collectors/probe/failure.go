@@ -11,8 +11,11 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
 // The phases of a probe, in their order. They and the reasons are labels, so there are few of each.
@@ -96,8 +99,30 @@ func Advice(why string) string {
 // redirectsMost is how many redirects are followed.
 const redirectsMost = 5
 
-// errRedirects ends a series of redirects.
-var errRedirects = errors.New("the service redirected more than five times")
+// The errors of redirects.
+var (
+	errRedirects = errors.New("the service redirected more than five times")
+	errScheme    = errors.New("that is no address of http or https")
+	errLocation  = errors.New("the service redirects to what is no address")
+)
+
+// location reports whether a redirect names no address: its error would show what it names.
+func location(err error) bool {
+	return strings.Contains(err.Error(), "failed to parse Location header")
+}
+
+// after says that a redirect led to where a probe failed: its scheme and its host. What is behind them, and a user,
+// may be a secret.
+func (f *failure) after(led *url.URL) *failure {
+	if f == nil || led == nil || errors.Is(f.err, errRedirects) {
+		return f
+	}
+	to := led.Scheme + "://" + led.Host
+	if led.Host == "" {
+		to += "…"
+	}
+	return &failure{f.phase, f.reason, fmt.Errorf("redirected to %.300s: %w", visible.Text(to), f.err)}
+}
 
 // failed returns the failure of an error in a phase, without the address: a token may be in it.
 func failed(phase string, err error) *failure {
@@ -110,6 +135,8 @@ func failed(phase string, err error) *failure {
 		f.phase = phaseTLS
 	case errors.Is(err, errRedirects):
 		f.phase, f.reason = phaseRedirect, tooMany
+	case errors.Is(err, errScheme), errors.Is(err, errLocation):
+		f.phase, f.reason = phaseRedirect, unexpected
 	case f.reason == otherwise && phase == phaseResponse:
 		f.reason = protocol
 	}

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -267,6 +268,37 @@ func TestEndOfRefused(t *testing.T) {
 		got, _ := asked(t, target.Probe{URL: url})
 		if want := fmt.Sprintf("tls_expiry_timestamp_seconds{server=\"s\"} %d\n", end.Unix()); !strings.Contains(got, want) {
 			t.Errorf("no %s in:\n%s", want, got)
+		}
+	}
+}
+
+// A failure behind a redirect names where the redirect led, without what may be a secret.
+func TestWhyAfterRedirect(t *testing.T) {
+	t.Parallel()
+	gone := listen(t, func(net.Conn) {})
+	_ = gone.Close()
+	dead := gone.Addr().String()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if to := r.URL.Query().Get("to"); to != "" {
+			w.Header().Set("Location", to)
+			w.WriteHeader(http.StatusFound)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer s.Close()
+	for to, want := range map[string]string{
+		"file:///etc/s3cret":                           "redirect (unexpected): redirected to file://…: that is no address of http or https",
+		"http://ann:s3cret@" + dead + "/s3cret?s3cret": "connect (refused): redirected to http://" + dead + ": ",
+		s.URL + "/login?token=s3cret":                  "status (unexpected): redirected to " + s.URL + ": the service answers with the HTTP status 404",
+		"http://s3cret%zz/":                            "redirect (unexpected): the service redirects to what is no address",
+	} {
+		got, why := asked(t, target.Probe{URL: s.URL + "/?to=" + url.QueryEscape(to)})
+		if why == nil || !strings.HasPrefix(why.Error(), want) || strings.Contains(why.Error(), "s3cret") {
+			t.Errorf("%s: %v, want %s", to, why, want)
+		}
+		if !strings.Contains(got, "healthy{server=\"s\"} 0") {
+			t.Errorf("%s:\n%s", to, got)
 		}
 	}
 }
