@@ -259,6 +259,10 @@ func askSocket(ctx context.Context, u *url.URL, e expectations, config *tls.Conf
 		case err != nil && len(greeting) == 0:
 			r.answered, r.failed = false, failed(phaseBody, err)
 			return r
+		case err != nil && reasonOf(err) == timedOut:
+			r.answered, r.failed = false, &failure{phaseBody, timedOut, fmt.Errorf("the %d bytes that arrived in time "+
+				"do not match %q, and the service has not ended its greeting: %w", len(greeting), e.body, err)}
+			return r
 		case err != nil:
 			r.answered, r.failed = false, e.text(greeting)
 			return r

@@ -35,6 +35,7 @@ type services struct {
 	old, early, asks *httptest.Server
 	asks13, may13    *httptest.Server // TLS 1.3: a client certificate is required, or would be taken
 	mail, shut       net.Listener
+	bye, drips       net.Listener // one greets and closes, one never comes to an end
 }
 
 func serve(t *testing.T) (s services) {
@@ -94,6 +95,12 @@ func serve(t *testing.T) (s services) {
 		_, _ = io.WriteString(c, "220 mail.exa")
 		_, _ = io.WriteString(c, "mple ESMTP\r\n")
 		_, _ = io.Copy(io.Discard, c) // until it is closed
+	})
+	s.bye = listen(t, func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.example ESMTP\r\n") })
+	s.drips = listen(t, func(c net.Conn) {
+		for err := error(nil); err == nil; time.Sleep(20 * time.Millisecond) {
+			_, err = io.WriteString(c, "2")
+		}
 	})
 	s.shut = listen(t, func(c net.Conn) {
 		_ = c.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // it listens on TCP
@@ -191,7 +198,9 @@ func TestWhy(t *testing.T) {
 		"tcp":                {target.Probe{URL: other(http, "tcp")}, "", ""},
 		"tcp refused":        {target.Probe{URL: address(gone, "tcp")}, "connect", "refused"},
 		"greeting":           {target.Probe{URL: address(s.mail, "tcp"), Body: `^220 mail\.example `}, "", ""},
-		"another greeting":   {target.Probe{URL: address(s.mail, "tcp"), Body: `^SSH-`}, "body", "no_match"},
+		"another greeting":   {target.Probe{URL: address(s.bye, "tcp"), Body: `^SSH-`}, "body", "no_match"},
+		"greeting trickles":  {target.Probe{URL: address(s.drips, "tcp"), Body: `^SSH-`}, "body", "timeout"},
+		"greeting stops":     {target.Probe{URL: address(s.mail, "tcp"), Body: `^SSH-`}, "body", "timeout"},
 		"no greeting":        {target.Probe{URL: other(http, "tcp"), Body: `^220`}, "body", "timeout"},
 		"closed at greeting": {target.Probe{URL: address(s.shut, "tcp"), Body: `^220`}, "body", "closed"},
 		"tls":                {target.Probe{URL: other(https, "tls"), CAFile: s.ca}, "", ""},
