@@ -201,7 +201,7 @@ type Logs struct {
 type Probe struct {
 	Name   string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
 	URL    string `yaml:"url" check:"probe" required:"a URL" doc:"URL of the health check; the method is GET. tcp://host:port and tls://host:port connect, and send nothing."`
-	Status int    `yaml:"status" doc:"Expected HTTP status; 0 accepts 200 to 299."`
+	Status int    `yaml:"status" check:"status" doc:"Expected HTTP status; 0 accepts 200 to 299."`
 	CAFile string `yaml:"ca_file" check:"path" doc:"CA certificates that are trusted in addition to the system's."`
 
 	Redirects   string            `yaml:"redirects" default:"follow" enum:"follow|none" doc:"none: a redirect is the answer. follow: five are followed at most; one with the expected status is the answer."`

@@ -48,6 +48,17 @@ func archiveTo(to string) string {
 
 func TestWrong(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
+		{"port of a probe", "targets:\n  probe:\n  - name: p\n    url: http://h:99999/\n", "f:4: url has the port 99999; one from 1 to 65535 was expected"},
+		{"port of a TCP probe", "targets:\n  probe:\n  - name: p\n    url: tcp://h:0\n", "f:4: url has the port 0; one from 1 to 65535 was expected"},
+		{"port of PostgreSQL", "targets:\n  postgres:\n  - name: p\n    url: postgres://h:99999/d\n", "f:4: postgres p: the url has the port 99999; one from"},
+		{"port of Redis", "targets:\n  redis:\n  - name: p\n    url: redis://h:65536\n", "f:4: redis p: the url has the port 65536; one from"},
+		{"port of Docker", "targets:\n  docker:\n  - name: p\n    host: tcp://127.0.0.1:70000\n", "f:4: host of docker p has the port 70000; one from"},
+		{"port of Prometheus", target + "embedded: {enabled: false}\nprometheus: {url: 'http://h:99999'}\n", "f:3: url has the port 99999; one from"},
+		{"status", "targets:\n  probe:\n  - name: p\n    url: http://h/\n    status: 99\n", "f:5: status is 99; an HTTP status from 100 to 599 was expected, or 0 for 200 to 299"},
+		{"status of four digits", "targets:\n  probe:\n  - name: p\n    url: http://h/\n    status: 1000\n", "f:5: status is 1000; an HTTP status"},
+		{"header with a space", "targets:\n  probe:\n  - name: p\n    url: http://h/\n    headers: {X Y: a}\n", `f:5: headers: "X Y" is no name of a header; one like Content-Type`},
+		{"header without a name", "targets:\n  probe:\n  - name: p\n    url: http://h/\n    headers: {'': a}\n", `f:5: headers: "" is no name of a header`},
+		{"header twice", "targets:\n  probe:\n  - name: p\n    url: http://h/\n    headers: {X-A: a, x-a: b}\n", "f:5: headers: X-A and x-a are the same header; one entry was expected"},
 		{"no databases", "targets:\n  postgres:\n  - name: a\n    url: postgres://h/d\n    databases: []\n",
 			`f:5: databases of postgres a is empty, which is not "none"; name databases, or leave the key out`},
 		{"an empty database", "targets:\n  postgres:\n  - name: a\n    url: postgres://h/d\n    databases: [b, '']\n",

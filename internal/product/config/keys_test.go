@@ -134,7 +134,11 @@ func wrongFor(f reflect.StructField) []any {
 	case reflect.Bool:
 		return append(lists, "yep", "1", 0, "TRUE ")
 	case reflect.Int:
-		return append(lists, "x", -1, 1.5, "1e3", "99999999999999999999")
+		wrong := append(lists, "x", -1, 1.5, "1e3", "99999999999999999999")
+		if f.Tag.Get("check") == "status" {
+			wrong = append(wrong, 99, 600)
+		}
+		return wrong
 	case reflect.Float64:
 		return append(lists, "101%", -1, "-1%", "x", "NaN", 1.5, "")
 	case reflect.Slice:
@@ -262,6 +266,9 @@ func valueFor(r *rand.Rand, k key) (written, read any) {
 		return b, b
 	case reflect.Int:
 		n := 1 + r.IntN(1000)
+		if f.Tag.Get("check") == "status" {
+			n = 100 + r.IntN(500)
+		}
 		return n, n
 	case reflect.Float64:
 		n := r.IntN(101)

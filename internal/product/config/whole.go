@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -177,6 +178,8 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			d.fault(host, "the host of docker %s has a user or password in it; an address without was expected", e.Name)
 		case err != nil || u.Scheme != "unix" && u.Scheme != "tcp":
 			d.fault(host, "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
+		case wrongPort(u):
+			d.fault(host, "host of docker %s has the port %s; one from 1 to 65535 was expected", e.Name, u.Port())
 		default:
 			d.engine(at(n, "targets", "docker", i), e, u)
 		}
@@ -381,6 +384,8 @@ func (d *decoder) server(n *yaml.Node, name, address string, schemes ...string) 
 		// The URL itself is not shown: if it does not parse, it is unknown
 		// whether there is a password in it.
 		d.fault(at(n, "url"), "%s: invalid url: it must start with %s://", name, strings.Join(schemes, ":// or "))
+	case wrongPort(u):
+		d.fault(at(n, "url"), "%s: the url has the port %s; one from 1 to 65535 was expected", name, u.Port())
 	case hasPassword(u):
 		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in "+
 			"password_file, or name an environment variable in password_env", name)
@@ -389,7 +394,17 @@ func (d *decoder) server(n *yaml.Node, name, address string, schemes ...string) 
 
 // probe checks what is expected of an answer.
 func (d *decoder) probe(n *yaml.Node, p Probe) {
+	seen := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(p.Headers)) {
+		canonical := http.CanonicalHeaderKey(name)
+		if !regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$").MatchString(name) {
+			d.fault(at(n, "headers", name), "headers: %q is no name of a header; one like Content-Type was expected",
+				name)
+		} else if first, twice := seen[canonical]; twice {
+			d.fault(at(n, "headers", name), "headers: %s and %s are the same header; one entry was expected", first,
+				name)
+		}
+		seen[canonical] = name
 		if _, err := regexp.Compile(p.Headers[name]); err != nil {
 			d.fault(at(n, "headers", name), "headers: %s is no regular expression: %v", name, err)
 		}
