@@ -115,8 +115,8 @@ policies:
 		`upkeep.yaml:3: warning: postgres main: postgres/vacuum needs the right :"owner" on `,
 		`upkeep.yaml:5: warning: redis cache: redis/bgsave needs the right +bgsave; run: ACL SETUSER … +bgsave`,
 		`upkeep.yaml:5: warning: redis cache: collecting needs the right +slowlog|get; run: ACL SETUSER … +slowlog|get`,
-		`upkeep.yaml:6: redis away rejects the login: `,
-		`upkeep.yaml:8: docker engine rejects the login: `,
+		`upkeep.yaml:6: redis away does not answer: `,
+		`upkeep.yaml:8: docker engine does not answer: `,
 		`upkeep.yaml:10: warning: prometheus has no series upkeep_build_info: it does not scrape upkeep yet; `,
 		`upkeep.yaml:10: warning: Prometheus does not have `,
 		`upkeep.yaml:13: alertmanager has no receiver "upkep"; choose one of none`,
@@ -189,6 +189,44 @@ func TestConnectToServices(t *testing.T) {
 		"upkeep.yaml:7: probe port fails in phase connect (refused): ")
 	if asked.Load() != 2 || strings.Contains(strings.Join(found, "\n"), "s3cret") {
 		t.Errorf("%d requests, want 2:\n%s", asked.Load(), strings.Join(found, "\n"))
+	}
+}
+
+// A server that cannot be asked is reported with the reason: a login is rejected by an answer of the server only.
+func TestConnectReasons(t *testing.T) {
+	t.Parallel()
+	shut := servertest.Redis(t, "--requirepass", "s3cret")
+	locked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer locked.Close()
+	wrong := filepath.Join(t.TempDir(), "wrong")
+	if err := os.WriteFile(wrong, []byte("guess"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, found := connect(t, fmt.Sprintf(`targets:
+  sentinel:
+    - {name: shut, url: %[1]q}
+    - {name: wrong, url: %[1]q, password_file: %[2]q}
+    - {name: gone, url: "redis://127.0.0.1:1"}
+    - {name: nowhere, url: "redis://upkeep-check.invalid:26379"}
+  redis:
+    - {name: shut, url: %[1]q}
+embedded: {enabled: false}
+prometheus: {url: %[3]q}
+alertmanager: {url: %[3]q}
+`, shut.URL, wrong, locked.URL))
+	wants(t, found,
+		"upkeep.yaml:3: sentinel shut rejects the login: NOAUTH ",
+		"upkeep.yaml:4: sentinel wrong rejects the login: WRONGPASS ",
+		"upkeep.yaml:5: sentinel gone does not answer: ",
+		"upkeep.yaml:6: sentinel nowhere ", // what the resolver here says of it
+		"upkeep.yaml:8: redis shut rejects the login: NOAUTH ",
+		"upkeep.yaml:10: prometheus rejects the login: ",
+		"upkeep.yaml:11: alertmanager rejects the login: ",
+	)
+	if said := strings.Join(found, "\n"); strings.Contains(said, "nowhere rejects the login") {
+		t.Error(said)
 	}
 }
 
@@ -307,9 +345,9 @@ func TestConnectToOthers(t *testing.T) {
 		"{url: %q}\nalertmanager: {url: %q}\n", other.URL+"/prom/", other.URL))
 	wants(t, seen)
 	wants(t, found,
-		"upkeep.yaml:3: prometheus rejects the login: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: "+
+		"upkeep.yaml:3: prometheus gives no answer that upkeep can use: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: "+
 			"the answer is not Prometheus' JSON: it has no version; ",
-		"upkeep.yaml:4: alertmanager rejects the login: alertmanager: the answer is not Alertmanager's JSON: it has "+
+		"upkeep.yaml:4: alertmanager gives no answer that upkeep can use: alertmanager: the answer is not Alertmanager's JSON: it has "+
 			"no version; ",
 	)
 }
