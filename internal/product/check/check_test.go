@@ -555,7 +555,14 @@ func targetsAmongThemselves() []wrong {
 				`upkeep.yaml:6: warning: exclude of postgres a has "%_old": names`}},
 		{name: "collector that is disabled for no target", text: sound +
 			"collectors: {settings: {postgres/vacuum: {disabled_for: [main, mian]}}}\n",
-			want: []string{`upkeep.yaml:11: collector postgres/vacuum is disabled for "mian", and there is no postgres target of that name; `}},
+			want: []string{`upkeep.yaml:11: collector postgres/vacuum is disabled for "mian", and there is no postgres target of that name; did you mean "main"?`}},
+		{name: "collector that is disabled for a target of another kind", text: sound +
+			"collectors: {settings: {postgres/vacuum: {disabled_for: [elsewhere]}}}\n",
+			want: []string{`upkeep.yaml:11: collector postgres/vacuum is disabled for "elsewhere", and there is no postgres target of that name; choose one of main, prod`}},
+		{name: "collector that is disabled where there is no target", text: "targets: {host: [{name: this}]}\n" +
+			"collectors:\n  settings:\n    redis/memory:\n      disabled_for: [cache]\n",
+			want: []string{`upkeep.yaml:5: warning: collector redis/memory has settings and asks nothing`,
+				`upkeep.yaml:5: collector redis/memory is disabled for "cache", and there is no redis target of that name; no target is in targets.redis: remove this, or add one`}},
 		{name: "archive in an excluded database",
 			text: "targets:\n  postgres:\n    - name: a\n      url: postgres://a\n      exclude: [shop]\n      " +
 				"archives: [{database: shop, table: t, column: at}]\n",

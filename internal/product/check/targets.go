@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -40,10 +41,14 @@ func (k *checker) targets() {
 					"this", name, kind, kind)
 		}
 		for i, target := range k.config.Collectors.Settings[name].DisabledFor {
-			if !slices.Contains(k.words.targets[kind], target) {
+			if names := k.words.targets[kind]; !slices.Contains(names, target) {
+				do := meant(target, names, choose(names))
+				if len(names) == 0 {
+					do = fmt.Sprintf("no target is in targets.%s: remove this, or add one", kind)
+				}
 				k.fault(in("collectors", "settings", name, "disabled_for", i),
-					"collector %s is disabled for %q, and there is no %s target of that name; name one of %q", name,
-					target, kind, k.words.targets[kind])
+					"collector %s is disabled for %q, and there is no %s target of that name; %s", name, target, kind,
+					do)
 			}
 		}
 		if s := k.config.Collectors.Settings[name]; s.Timeout > 0 && s.Timeout > k.words.every[name] {
