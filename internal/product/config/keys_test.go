@@ -591,3 +591,18 @@ func TestTermsAreReadAsTheyAreWritten(t *testing.T) {
 		}
 	}
 }
+
+// The reference says which keys of a probe are refused with an address of TCP.
+func TestKeysOfTCPProbes(t *testing.T) {
+	for key, value := range map[string]string{"status": "200", "redirects": "none", "headers": "{a: b}", "body_without": "x",
+		"ca_file": "x", "body": "x"} {
+		_, err := Parse("/f", []byte("targets: {probe: [{name: a, url: 'tcp://h:1', "+key+": "+value+"}]}\n"), knownHere())
+		f, ok := field(reflect.TypeFor[Probe](), key)
+		if !ok {
+			t.Fatal(key)
+		}
+		if says := strings.Contains(f.Tag.Get("doc"), "with tcp://"); says != (err != nil) {
+			t.Errorf("%s: %v, and its doc is %q", key, err, f.Tag.Get("doc"))
+		}
+	}
+}
