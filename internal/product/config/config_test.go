@@ -179,6 +179,8 @@ func TestWrong(t *testing.T) {
 			"f:1: database is for trivy, and packages a is grype"},
 		{"a status over TCP", "targets: {probe: [{name: a, url: 'tcp://h:1', status: 200}]}\n",
 			"f:1: status is not for probe a: its address is tcp://h:1"},
+		{"status of a long TCP address", "targets:\n  probe:\n  - name: a\n    url: tcp://database-of-the-shop.example:5432\n    status: 200\n",
+			"f:5: status is not for probe a: its address is tcp://database-of-the-shop.example:5432; remove status, or use http"},
 		{"headers over TLS", "targets: {probe: [{name: a, url: 'tls://h:1', headers: {a: b}}]}\n",
 			"f:1: headers is not for probe a"},
 		{"a header that is no expression", "targets: {probe: [{name: a, url: 'http://h', headers: {a: '('}}]}\n",

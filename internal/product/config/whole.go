@@ -409,7 +409,8 @@ func (d *decoder) probe(n *yaml.Node, p Probe) {
 			d.fault(at(n, "headers", name), "headers: %s is no regular expression: %v", name, err)
 		}
 	}
-	if scheme, _, _ := strings.Cut(p.URL, "://"); scheme != "tcp" && scheme != "tls" {
+	u, err := url.Parse(p.URL)
+	if err != nil || u.Scheme != "tcp" && u.Scheme != "tls" {
 		return
 	}
 	for _, key := range []struct {
@@ -418,7 +419,8 @@ func (d *decoder) probe(n *yaml.Node, p Probe) {
 	}{{"status", p.Status != 0}, {"redirects", p.Redirects == "none"}, {"headers", len(p.Headers) > 0},
 		{"body_without", p.BodyWithout != ""}, {"ca_file", p.CAFile != "" && strings.HasPrefix(p.URL, "tcp:")}} {
 		if key.set {
-			d.fault(at(n, key.name), "%s is not for probe %s: its address is %.20s…", key.name, p.Name, p.URL)
+			d.fault(at(n, key.name), "%s is not for probe %s: its address is %s://%s; remove %s, or use http or https",
+				key.name, p.Name, u.Scheme, u.Host, key.name)
 		}
 	}
 }
