@@ -116,6 +116,7 @@ type Writer struct {
 	limit   int
 	cut     int
 	down    error
+	notes   []error
 }
 
 // NewWriter returns a Writer that accepts the metrics of c and no others.
@@ -135,6 +136,12 @@ func (w *Writer) Down(why error) { w.down = why }
 
 // Why returns what Down was given, or nil.
 func (w *Writer) Why() error { return w.down }
+
+// Note says what is odd in the configuration of the target, where that is no fault: it may be meant so.
+func (w *Writer) Note(what error) { w.notes = append(w.notes, what) }
+
+// Noted returns what Note was given, in one error, or nil.
+func (w *Writer) Noted() error { return errors.Join(w.notes...) }
 
 // Beyond returns how many subjects were beyond the limit.
 func (w *Writer) Beyond() int { return w.cut }
@@ -268,5 +275,5 @@ func (w *Writer) Reset() {
 	for i := range w.text {
 		w.text[i] = w.text[i][:0]
 	}
-	w.samples, w.cut, w.down = 0, 0, nil
+	w.samples, w.cut, w.down, w.notes = 0, 0, nil, nil
 }

@@ -31,7 +31,8 @@ because of something that upkeep cannot see from here.
 
 With --connect the command also logs in to every PostgreSQL, Redis, Docker engine, Prometheus,
 Alertmanager and bucket of the configuration and to the store, and lists versions, missing
-rights and missing extensions. It changes nothing.
+rights and missing extensions. It probes each service once, and prints phase and reason of a
+failure. It changes nothing.
 
 The exit status is 1 if there is an error, and with --strict also if there is a warning; 2 if
 there is no such file.`,
@@ -41,7 +42,7 @@ there is no such file.`,
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().BoolVar(&connect, "connect", false, "log in to every server and check versions, rights and extensions")
+	cmd.Flags().BoolVar(&connect, "connect", false, "log in to every server, probe each service, and check versions, rights and extensions")
 	cmd.Flags().BoolVar(&strict, "strict", false, "treat warnings as errors")
 	return cmd
 }

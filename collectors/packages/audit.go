@@ -4,7 +4,6 @@ package packages
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -45,7 +44,8 @@ Reads a report as JSON of pip-audit, npm audit, Trivy, Grype or OSV-Scanner; an 
 the packages of its base too. A vulnerability with several names (CVE, GHSA, PYSEC)
 counts once for a package, with the worst of its levels. Packages that were skipped are
 counted; a report that skipped all of them, or scanned nothing, is an error and not
-zero vulnerabilities. Where the path is a folder, pip-audit (of its
+zero vulnerabilities. OSV-Scanner lists packages without vulnerabilities only with
+--all-packages; without it a report that lists none is an error too. Where the path is a folder, pip-audit (of its
 requirements.txt) or npm audit (of its package-lock.json, of npm 7 or later) is run,
 when it is installed. It runs on a copy of the names and versions in that file: the
 folder's own configuration (.npmrc) and options are not read, no package is built,
@@ -86,9 +86,7 @@ func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
 		return fmt.Errorf("%s: nothing was audited: %s", c.target.Path, t.nothing)
 	}
 	if c.target.Database != "" {
-		if t.database, err = built(c.target.Database); err != nil {
-			return err
-		}
+		t.database, err = Built(c.target.Database) // what the report says is known all the same
 	}
 	found, fixable := t.counts()
 	for _, s := range severities() {
@@ -103,7 +101,7 @@ func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
 	if !t.database.IsZero() {
 		w.Set(c.database, float64(t.database.UnixMilli())/1000, c.target.Name)
 	}
-	return nil
+	return err
 }
 
 // reportMost is more than any report has.
@@ -129,18 +127,18 @@ func (c audit) report(ctx context.Context) (text []byte, at time.Time, err error
 // databaseMost is more than a file about a database has.
 const databaseMost = 1 << 20
 
-// built returns when a database of Trivy was built, as the metadata.json beside it says.
-func built(path string) (at time.Time, err error) {
+// Built returns when a database of Trivy was built, as the metadata.json beside it says.
+func Built(path string) (at time.Time, err error) {
 	text, _, err := files.Read(path, databaseMost)
 	if err != nil {
 		return at, err
 	}
 	var is struct{ UpdatedAt time.Time }
-	if err := json.Unmarshal(text, &is); err != nil {
+	if err := decode(text, &is); err != nil {
 		return at, fmt.Errorf("%s: %w", path, err)
 	}
 	if is.UpdatedAt.IsZero() {
-		return at, fmt.Errorf("%s: it has no UpdatedAt; name the metadata.json in the folder db of Trivy's cache", path)
+		return at, fmt.Errorf("%s: it has no UpdatedAt, so it is not the metadata.json of Trivy", path)
 	}
 	return is.UpdatedAt, nil
 }

@@ -43,7 +43,9 @@ func TestReports(t *testing.T) {
 			`{"dependencies":[{"name":"a","version":"1","vulns":[{"id":"PYSEC-1","fix_versions":["2"],"aliases":[],"description":""},{"id":"PYSEC-2","fix_versions":[]}]},{"name":"b","version":"1","vulns":[]},{"name":"c","skip_reason":"not found"}],"fixes":[]}`,
 			[]string{`level="unknown"} 2`, `level="critical"} 0`, `fixable{server="s"} 1`},
 		},
-		{"pip", `{"dependencies":[],"fixes":[]}`, []string{`level="unknown"} 0`}},
+		{"pip", `{"dependencies":[{"name":"a","version":"1","vulns":[]}],"fixes":[]}`, []string{`level="unknown"} 0`}},
+		{"npm", `{"auditReportVersion":2,"vulnerabilities":{},"metadata":{"dependencies":{"prod":4,"total":3}}}`,
+			[]string{`level="critical"} 0`}},
 		{
 			"npm",
 			`{"auditReportVersion":2,"vulnerabilities":{"a":{"name":"a","severity":"critical","fixAvailable":true},"b":{"severity":"moderate","fixAvailable":false},"c":{"severity":"high","fixAvailable":{"name":"d","version":"2"}},"d":{"severity":"info"}},"metadata":{}}`,
@@ -110,7 +112,7 @@ func TestScanners(t *testing.T) {
 		"osv, by its groups": {"osv", osv(`,"groups":[{"ids":["GHSA-462w-v97r-4m45","PYSEC-2019-217"],"aliases":["CVE-2019-10906"],"max_severity":"9.8"},{"ids":["PYSEC-2099-1"],"max_severity":""}]`),
 			[]string{`level="critical"} 1`, `level="high"} 0`, `level="unknown"} 1`, `fixable{server="s"} 1`}},
 		"osv, by the words of the entries": {"osv", osv(""), []string{`level="high"} 1`, `level="unknown"} 1`}},
-		"osv, clean":                       {"osv", `{"results":[]}`, []string{`level="high"} 0`, `level="unknown"} 0`}},
+		"osv, clean":                       {"osv", `{"results":[{"packages":[{"package":{"name":"a","version":"1"}}]}]}`, []string{`level="high"} 0`, `level="unknown"} 0`}},
 	} {
 		got, err := report(t, tc.kind, tc.text)
 		if err != nil {
@@ -173,9 +175,15 @@ func TestDatabaseOfTrivy(t *testing.T) {
 	if err != nil || !strings.Contains(got, `database_timestamp_seconds{server="s"} 1629766800`) {
 		t.Errorf("%v\n%s", err, got)
 	}
-	for _, file := range []string{"other.json", "gone.json"} {
-		if got, err := collect(file); err == nil || got != "" {
-			t.Errorf("%s: %v\n%s", file, err, got)
+	// A file that cannot be read costs the age of the database, and no count.
+	for _, file := range []string{"other.json", "gone.json", "."} {
+		got, err := collect(file)
+		if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, file)) {
+			t.Errorf("%s: %v", file, err)
+		}
+		if !strings.Contains(got, `level="critical"} 0`) || !strings.Contains(got, "report_timestamp_seconds") ||
+			strings.Contains(got, "database_timestamp") {
+			t.Errorf("%s:\n%s", file, got)
 		}
 	}
 }
@@ -202,9 +210,31 @@ func TestNoReports(t *testing.T) {
 		{"grype", `{"descriptor":{"name":"grype"}}`, "it has no matches"},
 		{"osv", `{}`, "it has no results"},
 		{"osv", `{"results":{}}`, "it is no report of osv"},
+		{"pip", `{"dependencies":[],"fixes":[]}`, "nothing was audited: pip-audit lists no package"},
+		{"pip", `{"bomFormat":"CycloneDX","dependencies":[{"ref":"a","dependsOn":[]}]}`, "entry 1 of its dependencies has no name"},
+		{"pip", `{"dependencies":[{"name":"a","version":"1"}]}`, "neither vulns nor a skip_reason"},
+		{"npm", `{"auditReportVersion":2,"vulnerabilities":{},"metadata":{"dependencies":{"prod":1,"total":0}}}`,
+			"nothing was audited: npm audit found no packages"},
+		{"npm", `{"vulnerabilities":{}}`, "it does not say how many packages were audited"},
+		{"osv", `{"results":[]}`, "nothing was audited: osv-scanner lists no package; with --all-packages"},
+		{"osv", `{"SchemaVersion":2,"Results":[{"Class":"os-pkgs"}]}`, "nothing was audited: osv-scanner lists no package"},
+		{"osv", `{"results":[{"packages":[{}]}]}`, "one of its packages has no name"},
+		{"grype", " \n", "it is no report of grype"},
+		{"pip", "", "report.json: it is no report of pip: it is empty"},
+		{"pip", "[]", "line 1: the whole is a list, and an object with keys was expected"},
+		{"pip", "{\n\"dependencies\": {\"a\": 1}}", "line 2: dependencies is an object with keys, and a list was expected"},
+		{"pip", "{\"dependencies\":[\n{\"name\":\"a\",\n\"vulns\":[{\"id\":7}]}]}", "line 3: dependencies.vulns.id is a number, and text was expected"},
+		{"npm", `{"vulnerabilities":[]}`, "line 1: vulnerabilities is a list, and an object with keys was expected"},
+		{"npm", `{"vulnerabilities":{"a":{"severity":true}}}`, "severity is true or false, and text was expected"},
+		{"osv", `{"results":{}}`, "line 1: results is an object with keys, and a list was expected"},
+		{"trivy", `{"SchemaVersion":2,"Results":[{"Vul`, "it ends in the middle of its JSON"},
+		{"trivy", "{\n<html>", "it is no JSON: line 2: invalid character '<'"},
+		{"trivy", `{"SchemaVersion":2,"CreatedAt":"yesterday"}`, `yesterday is no time; one like 2026-01-31T12:00:00Z was expected`},
+		{"trivy", `{"SchemaVersion":2,"CreatedAt":7}`, "one of its times is no text"},
 		{"snyk", `{}`, "unknown kind of report"},
 	} {
-		if _, err := report(t, tc.kind, tc.text); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := report(t, tc.kind, tc.text); err == nil || !strings.Contains(err.Error(), tc.want) ||
+			strings.Contains(err.Error(), ": json: ") {
 			t.Errorf("%s %q: %v", tc.kind, tc.text, err)
 		}
 	}

@@ -56,14 +56,20 @@ func pip(text []byte, t *tally) error {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if report.Dependencies == nil {
 		return errors.New("it has no dependencies")
 	}
+	if len(report.Dependencies) == 0 {
+		t.nothing = "pip-audit lists no package; look at what it is pointed at"
+	}
 	why := ""
-	for _, d := range report.Dependencies {
+	for i, d := range report.Dependencies {
+		if d.Name == "" || d.Skipped == "" && d.Vulns == nil { // an SBOM has dependencies too
+			return fmt.Errorf("entry %d of its dependencies has no name, or neither vulns nor a skip_reason", i+1)
+		}
 		if d.Skipped != "" {
 			t.skipped++
 			why = cmp.Or(why, d.Skipped)
@@ -92,10 +98,13 @@ func npm(text []byte, t *tally) error {
 			Severity string
 			Fix      json.RawMessage `json:"fixAvailable"` // false, true, or which version
 		}
+		Metadata struct {
+			Dependencies *struct{ Total int }
+		}
 		Message string // of a request that failed; error is empty then
 		Error   *struct{ Code, Summary, Detail string }
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if e := report.Error; e != nil {
@@ -104,6 +113,14 @@ func npm(text []byte, t *tally) error {
 	}
 	if report.Vulnerabilities == nil {
 		return errors.New("it has no vulnerabilities, not even an empty list of them; npm 7 or later writes one")
+	}
+	if len(report.Vulnerabilities) == 0 {
+		switch all := report.Metadata.Dependencies; {
+		case all == nil:
+			return errors.New("it does not say how many packages were audited: metadata.dependencies is missing")
+		case all.Total == 0:
+			t.nothing = "npm audit found no packages; look at what it is pointed at"
+		}
 	}
 	for name, v := range report.Vulnerabilities {
 		t.add(finding{of: name, severity: v.Severity,
@@ -128,7 +145,7 @@ func trivy(text []byte, t *tally) error {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if report.SchemaVersion == 0 {
@@ -180,7 +197,7 @@ func grype(text []byte, t *tally) error {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if report.Matches == nil || report.Descriptor.Name != "grype" {
@@ -224,20 +241,22 @@ type osvPackage struct {
 
 func osv(text []byte, t *tally) error {
 	var report struct {
-		Results json.RawMessage
+		Results *[]struct{ Packages []osvPackage }
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := decode(text, &report); err != nil {
 		return err
 	}
 	if report.Results == nil {
 		return errors.New("it has no results; osv-scanner --format json writes them")
 	}
-	var results []struct{ Packages []osvPackage }
-	if err := json.Unmarshal(report.Results, &results); err != nil {
-		return err
-	}
-	for _, r := range results {
+	// Without --all-packages a report of packages that are all sound is the same as one of none.
+	t.nothing = "osv-scanner lists no package; with --all-packages it lists those without vulnerabilities too"
+	for _, r := range *report.Results {
 		for _, p := range r.Packages {
+			if p.Package.Name == "" {
+				return errors.New("one of its packages has no name")
+			}
+			t.nothing = ""
 			of := p.Package.Name + " " + p.Package.Version
 			for _, v := range p.Vulnerabilities {
 				word, _ := v.Specific.Severity.(string)

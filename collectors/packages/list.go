@@ -68,7 +68,7 @@ func locked(text []byte) (lock, root []byte, err error) {
 	var is struct {
 		Packages map[string]lockedPackage `json:"packages"`
 	}
-	if err := json.Unmarshal(text, &is); err != nil {
+	if err := decode(text, &is); err != nil {
 		return nil, nil, fmt.Errorf("package-lock.json: %w", err)
 	}
 	if is.Packages == nil {

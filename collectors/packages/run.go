@@ -29,7 +29,7 @@ func runAudit(ctx context.Context, t *target.Packages, folder fs.FileInfo) ([]by
 		name, prepare = "pip-audit", stagePip
 	default:
 		how := map[string]string{"trivy": "trivy --format json --output", "grype": "grype --output json --file",
-			"osv": "osv-scanner --format json --output"}[t.Kind]
+			"osv": "osv-scanner --all-packages --format json --output"}[t.Kind]
 		return nil, fmt.Errorf("%s is a folder; a report was expected, as %s FILE writes it", t.Path, how)
 	}
 	program, err := child.Find(name)

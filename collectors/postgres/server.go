@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,11 +30,14 @@ func Server(t *target.Postgres) collectors.Collector {
 		Doc: `Server reports whether the server answers, its version and its start time.
 
 Reads version settings and the start time. Rights: CONNECT on the database that
-the target names. Cost: one question of less than a millisecond. A server that
+the target names. Cost: one question of less than a millisecond, two more where the
+target has databases or exclude. A server that
 does not answer is the answer 0 of upkeep_postgres_up, not a failed collection; the
 reason is a label of upkeep_postgres_down: authentication, connection_refused,
 connections (there are as many as it takes), database (it is not there),
-name_resolution, starting (or shutting down), timeout, tls, or other.`,
+name_resolution, starting (or shutting down), timeout, tls, or other. A name in
+databases that no database has, or none that the role may connect to, is an error of
+this collector; one in exclude is in the log and in upkeep status.`,
 		Metrics: []*collectors.Metric{c.up, c.down, c.info, c.start},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
@@ -60,7 +64,34 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 	w.Set(c.up, 1, c.target.Name)
 	w.Set(c.info, 1, c.target.Name, version)
 	w.Set(c.start, float64(start.UnixMilli())/1000, c.target.Name)
-	return nil
+	return c.scope(ctx, w)
+}
+
+// scope says which names in the target's lists of databases are of no database that can be read: what is not
+// read there is missing without any other error. A name to exclude may be there for another server.
+func (c server) scope(ctx context.Context, w *collectors.Writer) error {
+	s, err := c.target.Scope(ctx)
+	if err != nil {
+		return fmt.Errorf("databases: %w", err)
+	}
+	for _, name := range s.Unused {
+		w.Note(fmt.Errorf("exclude names %q, and the server has no such database; names are compared without patterns",
+			name))
+	}
+	var faults []error
+	fault := func(name, why string) {
+		faults = append(faults, &collectors.PartError{Label: "database", Value: name, Err: errors.New(why)})
+	}
+	for _, name := range s.Absent {
+		fault(name, "databases names it, and the server has no such database; names are compared without patterns")
+	}
+	for _, name := range s.Closed {
+		fault(name, "databases names it, and upkeep's role may not connect to it, or it is a template")
+	}
+	if len(s.All) > 0 && s.Left == 0 {
+		faults = append(faults, errors.New("no database is read: databases and exclude leave none of the server's"))
+	}
+	return errors.Join(faults...)
 }
 
 func (c server) ask(ctx context.Context) (version string, start time.Time, err error) {

@@ -137,3 +137,44 @@ func TestSessionsHidden(t *testing.T) {
 		t.Errorf("Collect: %v\n%s", err, w.Text())
 	}
 }
+
+// Names in the lists of databases that match nothing are an error, or noted where they are to be left out; the
+// server is up all the same.
+func TestServerScope(t *testing.T) {
+	t.Parallel()
+	address, name := servertest.Database(t)
+	for what, tc := range map[string]struct {
+		databases, exclude []string
+		err, note          []string
+	}{
+		"no lists":     {},
+		"as it is":     {databases: []string{name}, exclude: []string{"postgres"}},
+		"a pattern":    {databases: []string{name, "app*"}, err: []string{`database app*: databases names it, and the server has no such database`}},
+		"a template":   {databases: []string{name, "template0"}, err: []string{`database template0: databases names it, and upkeep's role may not connect to it`}},
+		"none is left": {databases: []string{"app*"}, err: []string{`database app*: `, "no database is read"}},
+		"to exclude":   {exclude: []string{"rdsadmin"}, note: []string{`exclude names "rdsadmin", and the server has no such database`}},
+	} {
+		p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: address, Databases: tc.databases, Exclude: tc.exclude})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := postgres.Server(p)
+		w := collectors.NewWriter(c)
+		check := func(kind string, got error, want []string) {
+			if (got == nil) != (want == nil) {
+				t.Errorf("%s: %s: %v", what, kind, got)
+			}
+			for _, text := range want {
+				if got != nil && !strings.Contains(got.Error(), text) {
+					t.Errorf("%s: %s: no %q in %v", what, kind, text, got)
+				}
+			}
+		}
+		check("error", c.Collect(t.Context(), w), tc.err)
+		check("note", w.Noted(), tc.note)
+		if !strings.Contains(string(w.Text()), `upkeep_postgres_up{server="s"} 1`) {
+			t.Errorf("%s:\n%s", what, w.Text())
+		}
+		p.Close()
+	}
+}

@@ -142,6 +142,7 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 		return r, err
 	}
 	request.Header.Set("User-Agent", "upkeep")
+	var led *url.URL // where the last redirect led
 	client := &http.Client{Transport: transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		switch {
 		case t.Redirects == target.RedirectsNone, next.Response.StatusCode == t.Status:
@@ -149,7 +150,10 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 		case len(via) > redirectsMost:
 			return errRedirects
 		}
-		r.redirects = len(via)
+		r.redirects, led = len(via), next.URL
+		if next.URL.Scheme != "http" && next.URL.Scheme != "https" {
+			return errScheme
+		}
 		return nil
 	}}
 	began := time.Now()
@@ -168,15 +172,36 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 	phase, first, chain := c.now()
 	r.chain = chain
 	if err != nil {
-		r.failed = failed(phase, err)
+		if location(err) {
+			err = errLocation
+		}
+		r.failed = failed(phase, err).after(led)
 		if refused := unverified(err); refused != nil {
 			r.chain = refused
 		}
 		return r, nil
 	}
 	r.answered, r.status, r.first = true, res.StatusCode, first.Sub(began)
-	r.failed = e.check(t.Status, res, body)
+	r.failed = e.check(t.Status, res, body).after(led)
 	return r, nil
+}
+
+// refusalWithin is how long a service may take to refuse a client without a certificate.
+const refusalWithin = 3 * time.Second
+
+// refusal returns the alert by which a service refuses a client that has no certificate. With TLS 1.3 the client's
+// handshake is over by then: the alert is the first that it reads. We say that we send nothing, so that a service
+// that takes us ends the connection.
+func refusal(ctx context.Context, conn *tls.Conn) error {
+	_ = conn.CloseWrite() // where it fails, what there is to read says why
+	ctx, cancel := context.WithTimeout(ctx, refusalWithin)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) }) // a read then ends at once
+	defer stop()
+	if _, err := io.Copy(io.Discard, io.LimitReader(conn, most)); alert(err) {
+		return err
+	}
+	return nil
 }
 
 // askSocket connects, with TLS where that is the scheme, and reads the greeting where one is expected.
@@ -196,11 +221,22 @@ func askSocket(ctx context.Context, u *url.URL, e expectations, config *tls.Conf
 	if u.Scheme == target.SchemeTLS {
 		c.at(phaseTLS)
 		config.ServerName = u.Hostname()
+		asked := false
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
+			return new(tls.Certificate), nil // none
+		}
 		secure := tls.Client(conn, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return fail(err)
 		}
 		conn, r.chain = secure, secure.ConnectionState().PeerCertificates
+		if asked && e.body == nil {
+			if err := refusal(ctx, secure); err != nil {
+				r.failed = failed(phaseTLS, err)
+				return r
+			}
+		}
 	}
 	r.took, r.answered = time.Since(began), true
 	if e.body == nil {
@@ -222,6 +258,10 @@ func askSocket(ctx context.Context, u *url.URL, e expectations, config *tls.Conf
 			return r
 		case err != nil && len(greeting) == 0:
 			r.answered, r.failed = false, failed(phaseBody, err)
+			return r
+		case err != nil && reasonOf(err) == timedOut:
+			r.answered, r.failed = false, &failure{phaseBody, timedOut, fmt.Errorf("the %d bytes that arrived in time "+
+				"do not match %q, and the service has not ended its greeting: %w", len(greeting), e.body, err)}
 			return r
 		case err != nil:
 			r.answered, r.failed = false, e.text(greeting)

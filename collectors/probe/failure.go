@@ -10,8 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
 // The phases of a probe, in their order. They and the reasons are labels, so there are few of each.
@@ -61,11 +65,64 @@ func (f *failure) Error() string { return fmt.Sprintf("%s (%s): %v", f.phase, f.
 
 func (f *failure) Unwrap() error { return f.err }
 
+// Advice says what to do about a probe that failed, by the failure in words: an error of HTTP's Down.
+func Advice(why string) string {
+	said := regexp.MustCompile(`^(\w+) \((\w+)\): `).FindStringSubmatch(why)
+	if said == nil {
+		return "look at the service"
+	}
+	switch phase, reason := said[1], said[2]; {
+	case phase == phaseDNS:
+		return "check the host in the url of the probe, and the name server of this machine"
+	case phase == phaseConnect && reason == refused:
+		return "start the service, or correct the port in the url of the probe"
+	case phase == phaseConnect:
+		return "check the network and the firewalls between this machine and the service, and the url of the probe"
+	case reason == untrusted:
+		return "name the CA of its certificate in ca_file of the probe"
+	case reason == wrongName:
+		return "use a host in the url of the probe that its certificate is for"
+	case reason == expired || reason == notYetValid || reason == badCert:
+		return "renew its certificate"
+	case reason == noTLS:
+		return "the port has no TLS: use http or tcp in the url of the probe, or correct the port"
+	case phase == phaseTLS:
+		return "look at the TLS settings of the service; a probe has no client certificate"
+	case phase == phaseRedirect:
+		return "look at where the service redirects; redirects: none makes the redirect the answer"
+	case phase == phaseStatus || phase == phaseHeader || reason == noMatch || reason == forbidden:
+		return "look at the service's log; what the probe expects is in status, headers, body and body_without"
+	}
+	return "the service accepts connections and does not answer as it should: look at its load and its log"
+}
+
 // redirectsMost is how many redirects are followed.
 const redirectsMost = 5
 
-// errRedirects ends a series of redirects.
-var errRedirects = errors.New("the service redirected more than five times")
+// The errors of redirects.
+var (
+	errRedirects = errors.New("the service redirected more than five times")
+	errScheme    = errors.New("that is no address of http or https")
+	errLocation  = errors.New("the service redirects to what is no address")
+)
+
+// location reports whether a redirect names no address: its error would show what it names.
+func location(err error) bool {
+	return strings.Contains(err.Error(), "failed to parse Location header")
+}
+
+// after says that a redirect led to where a probe failed: its scheme and its host. What is behind them, and a user,
+// may be a secret.
+func (f *failure) after(led *url.URL) *failure {
+	if f == nil || led == nil || errors.Is(f.err, errRedirects) {
+		return f
+	}
+	to := led.Scheme + "://" + led.Host
+	if led.Host == "" {
+		to += "…"
+	}
+	return &failure{f.phase, f.reason, fmt.Errorf("redirected to %.300s: %w", visible.Text(to), f.err)}
+}
 
 // failed returns the failure of an error in a phase, without the address: a token may be in it.
 func failed(phase string, err error) *failure {
@@ -74,8 +131,12 @@ func failed(phase string, err error) *failure {
 	}
 	f := &failure{phase, reasonOf(err), err}
 	switch {
+	case f.reason == alerted: // also where it comes when the handshake of TLS 1.3 is over
+		f.phase = phaseTLS
 	case errors.Is(err, errRedirects):
 		f.phase, f.reason = phaseRedirect, tooMany
+	case errors.Is(err, errScheme), errors.Is(err, errLocation):
+		f.phase, f.reason = phaseRedirect, unexpected
 	case f.reason == otherwise && phase == phaseResponse:
 		f.reason = protocol
 	}

@@ -48,7 +48,8 @@ Asks the configured address with GET over a connection of its own each time, fol
 five redirects at most, and reads one megabyte of the answer at most. A redirect is the
 answer if redirects are not followed, or if its status is the expected one. An address
 tcp:// or tls:// is connected to, and nothing is sent; body is then the service's
-greeting. upkeep_probe_failure has the phase (dns, connect, tls, response, redirect,
+greeting. A service that refuses a client without a certificate fails in phase tls: a
+probe has none. upkeep_probe_failure has the phase (dns, connect, tls, response, redirect,
 status, header, body) and the reason (timeout, refused, untrusted, no_match,
 …), and the log and upkeep status have the error. Rights: none.
 Cost: one request. A service that does not answer is the answer 0 of

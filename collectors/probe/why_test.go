@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,9 @@ type services struct {
 	plain, secure    *httptest.Server
 	ca               string // file of the certificates of all that are secure
 	old, early, asks *httptest.Server
+	asks13, may13    *httptest.Server // TLS 1.3: a client certificate is required, or would be taken
 	mail, shut       net.Listener
+	bye, drips       net.Listener // one greets and closes, one never comes to an end
 }
 
 func serve(t *testing.T) (s services) {
@@ -66,15 +69,19 @@ func serve(t *testing.T) (s services) {
 		server    **httptest.Server
 		from, end time.Duration
 		asks      tls.ClientAuthType
-	}{{&s.secure, -time.Hour, 24 * time.Hour, 0}, {&s.old, -48 * time.Hour, -24 * time.Hour, 0},
-		{&s.early, 24 * time.Hour, 48 * time.Hour, 0}, {&s.asks, -time.Hour, time.Hour, tls.RequireAnyClientCert}} {
+		most      uint16 // with 1.3 a refusal comes when the client's handshake is over
+	}{{&s.secure, -time.Hour, 24 * time.Hour, 0, tls.VersionTLS12}, {&s.old, -48 * time.Hour, -24 * time.Hour, 0, tls.VersionTLS12},
+		{&s.early, 24 * time.Hour, 48 * time.Hour, 0, tls.VersionTLS12},
+		{&s.asks, -time.Hour, time.Hour, tls.RequireAnyClientCert, tls.VersionTLS12},
+		{&s.asks13, -time.Hour, time.Hour, tls.RequireAnyClientCert, tls.VersionTLS13},
+		{&s.may13, -time.Hour, time.Hour, tls.RequestClientCert, tls.VersionTLS13}} {
 		if *one.server == nil {
 			*one.server = httptest.NewUnstartedServer(mux)
 		}
 		cert, text := certificate(t, time.Now().Add(one.from), time.Now().Add(one.end))
 		all = append(all, text...)
 		u := *one.server
-		u.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: one.asks, MaxVersion: tls.VersionTLS12} //nolint:gosec // with 1.3 a refusal comes later
+		u.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: one.asks, MaxVersion: one.most} //nolint:gosec // of TLS 1.2 at least
 		u.Config.ErrorLog = log.New(io.Discard, "", 0)
 		u.StartTLS()
 		t.Cleanup(u.Close)
@@ -88,6 +95,12 @@ func serve(t *testing.T) (s services) {
 		_, _ = io.WriteString(c, "220 mail.exa")
 		_, _ = io.WriteString(c, "mple ESMTP\r\n")
 		_, _ = io.Copy(io.Discard, c) // until it is closed
+	})
+	s.bye = listen(t, func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.example ESMTP\r\n") })
+	s.drips = listen(t, func(c net.Conn) {
+		for err := error(nil); err == nil; time.Sleep(20 * time.Millisecond) {
+			_, err = io.WriteString(c, "2")
+		}
 	})
 	s.shut = listen(t, func(c net.Conn) {
 		_ = c.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // it listens on TCP
@@ -178,17 +191,24 @@ func TestWhy(t *testing.T) {
 		"old":               {target.Probe{URL: s.old.URL, CAFile: s.ca}, "tls", "expired"},
 		"early":             {target.Probe{URL: s.early.URL, CAFile: s.ca}, "tls", "not_yet_valid"},
 		"asks":              {target.Probe{URL: s.asks.URL, CAFile: s.ca}, "tls", "tls_alert"},
+		"asks, TLS 1.3":     {target.Probe{URL: s.asks13.URL, CAFile: s.ca}, "tls", "tls_alert"},
 		"no TLS":            {target.Probe{URL: other(http, "https")}, "tls", "no_tls"},
 		"closed before TLS": {target.Probe{URL: address(s.shut, "https")}, "tls", "closed"},
 
 		"tcp":                {target.Probe{URL: other(http, "tcp")}, "", ""},
 		"tcp refused":        {target.Probe{URL: address(gone, "tcp")}, "connect", "refused"},
 		"greeting":           {target.Probe{URL: address(s.mail, "tcp"), Body: `^220 mail\.example `}, "", ""},
-		"another greeting":   {target.Probe{URL: address(s.mail, "tcp"), Body: `^SSH-`}, "body", "no_match"},
+		"another greeting":   {target.Probe{URL: address(s.bye, "tcp"), Body: `^SSH-`}, "body", "no_match"},
+		"greeting trickles":  {target.Probe{URL: address(s.drips, "tcp"), Body: `^SSH-`}, "body", "timeout"},
+		"greeting stops":     {target.Probe{URL: address(s.mail, "tcp"), Body: `^SSH-`}, "body", "timeout"},
 		"no greeting":        {target.Probe{URL: other(http, "tcp"), Body: `^220`}, "body", "timeout"},
 		"closed at greeting": {target.Probe{URL: address(s.shut, "tcp"), Body: `^220`}, "body", "closed"},
 		"tls":                {target.Probe{URL: other(https, "tls"), CAFile: s.ca}, "", ""},
 		"tls untrusted":      {target.Probe{URL: other(https, "tls")}, "tls", "untrusted"},
+		"tls asks":           {target.Probe{URL: other(s.asks.URL, "tls"), CAFile: s.ca}, "tls", "tls_alert"},
+		"tls asks, 1.3":      {target.Probe{URL: other(s.asks13.URL, "tls"), CAFile: s.ca}, "tls", "tls_alert"},
+		"tls asks, greeting": {target.Probe{URL: other(s.asks13.URL, "tls"), CAFile: s.ca, Body: "^220"}, "tls", "tls_alert"},
+		"tls may, 1.3":       {target.Probe{URL: other(s.may13.URL, "tls"), CAFile: s.ca}, "", ""},
 		"tls of mail":        {target.Probe{URL: address(s.mail, "tls")}, "tls", "no_tls"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -206,7 +226,8 @@ func TestWhy(t *testing.T) {
 				t.Errorf("in words: %v", why)
 			}
 			secure := strings.HasPrefix(tc.probe.URL, "https") || strings.HasPrefix(tc.probe.URL, "tls")
-			if has := strings.Contains(got, "tls_expiry"); has != (secure && tc.reason != "no_tls" &&
+			late := strings.HasPrefix(tc.probe.URL[strings.Index(tc.probe.URL, "://"):], s.asks13.URL[len("https"):])
+			if has := strings.Contains(got, "tls_expiry"); has != (late || secure && tc.reason != "no_tls" &&
 				tc.reason != "closed" && tc.reason != "tls_alert") {
 				t.Errorf("the end of the certificate: %v:\n%s", has, got)
 			}
@@ -256,6 +277,37 @@ func TestEndOfRefused(t *testing.T) {
 		got, _ := asked(t, target.Probe{URL: url})
 		if want := fmt.Sprintf("tls_expiry_timestamp_seconds{server=\"s\"} %d\n", end.Unix()); !strings.Contains(got, want) {
 			t.Errorf("no %s in:\n%s", want, got)
+		}
+	}
+}
+
+// A failure behind a redirect names where the redirect led, without what may be a secret.
+func TestWhyAfterRedirect(t *testing.T) {
+	t.Parallel()
+	gone := listen(t, func(net.Conn) {})
+	_ = gone.Close()
+	dead := gone.Addr().String()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if to := r.URL.Query().Get("to"); to != "" {
+			w.Header().Set("Location", to)
+			w.WriteHeader(http.StatusFound)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer s.Close()
+	for to, want := range map[string]string{
+		"file:///etc/s3cret":                           "redirect (unexpected): redirected to file://…: that is no address of http or https",
+		"http://ann:s3cret@" + dead + "/s3cret?s3cret": "connect (refused): redirected to http://" + dead + ": ",
+		s.URL + "/login?token=s3cret":                  "status (unexpected): redirected to " + s.URL + ": the service answers with the HTTP status 404",
+		"http://s3cret%zz/":                            "redirect (unexpected): the service redirects to what is no address",
+	} {
+		got, why := asked(t, target.Probe{URL: s.URL + "/?to=" + url.QueryEscape(to)})
+		if why == nil || !strings.HasPrefix(why.Error(), want) || strings.Contains(why.Error(), "s3cret") {
+			t.Errorf("%s: %v, want %s", to, why, want)
+		}
+		if !strings.Contains(got, "healthy{server=\"s\"} 0") {
+			t.Errorf("%s:\n%s", to, got)
 		}
 	}
 }

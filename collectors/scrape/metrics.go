@@ -87,6 +87,7 @@ type Status struct {
 	Beyond    int           `json:"beyond,omitempty"` // subjects beyond the collector's limit
 	Err       string        `json:"err,omitempty"`
 	Down      string        `json:"down,omitempty"` // why the target does not answer; the collector is well
+	Note      string        `json:"note,omitempty"` // what may be wrong in the target's configuration
 	Good      time.Time     `json:"good,omitzero"`  // when it last answered without an error
 	Since     time.Time     `json:"since,omitzero"` // since when it answers, fails, or its target does not answer
 }

@@ -305,6 +305,9 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	if why := a.writer.Why(); why != nil {
 		status.Down = why.Error()
 	}
+	if what := a.writer.Noted(); what != nil {
+		status.Note = what.Error()
+	}
 	s.keep(a, status.At)
 	a.mu.Lock()
 	before := a.status
@@ -336,6 +339,9 @@ func (s *Scraper) logChange(before, now Status) {
 	if now.Beyond > 0 && before.Beyond == 0 {
 		log.Warn("more subjects than the limit: the rest is summed or left out; raise the limit in collectors.settings",
 			"beyond", now.Beyond)
+	}
+	if now.Note != "" && now.Note != before.Note {
+		log.Warn("the configuration of the target may be wrong", "note", now.Note)
 	}
 	switch {
 	case now.Err != "" && now.Err != before.Err:

@@ -298,6 +298,35 @@ func TestBeyondTheLimit(t *testing.T) {
 	}
 }
 
+// What a collector notes of the configuration is in its status, and in the log once.
+func TestNote(t *testing.T) {
+	c := counter("test/a", "one", nil)
+	ask := c.Collect
+	c.Collect = func(ctx context.Context, w *collectors.Writer) error {
+		w.Note(errors.New("exclude names nothing"))
+		return ask(ctx, w)
+	}
+	var log bytes.Buffer
+	s := scrape.New(scrape.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registry: prometheus.NewRegistry()})
+	if err := s.Use([]collectors.Collector{c}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	servertest.Eventually(t, "three answers", func() bool { return asked(s) >= 3 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if is := s.Status()[0]; is.Note != "exclude names nothing" || is.Err != "" {
+		t.Errorf("%+v", is)
+	}
+	if n := strings.Count(log.String(), "exclude names nothing"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, log.String())
+	}
+}
+
 // While answers change, a reader gets complete ones.
 func TestManyClients(t *testing.T) {
 	s := start(t, counter("test/a", "one", nil), counter("test/b", "two", nil), still())

@@ -614,3 +614,23 @@ func TestOrphansAreFreed(t *testing.T) {
 		claim(t, d.Journal, run.ID)
 	})
 }
+
+// Who answers a run that has ended is referred to a new run, and not to what can no longer be done.
+func TestAnswerToEnded(t *testing.T) {
+	both(t, func(t *testing.T, open func() *fixture) {
+		d := open()
+		run := create(t, d.Journal, "k")
+		run = walk(t, d.Journal, run, remediate.Planned, remediate.AwaitingApproval, remediate.Rejected)
+		for what, err := range map[string]error{
+			"approve": d.Approve(t.Context(), run.ID, "", "ann", "", d.now.Add(time.Hour)),
+			"reject":  d.Reject(t.Context(), run.ID, "", "ann", "no"),
+			"cancel":  d.Cancel(t.Context(), run.ID, "ann", "no"),
+		} {
+			_, stale := errors.AsType[*journal.StaleError](err)
+			if !stale || !strings.HasPrefix(err.Error(), fmt.Sprintf("run %d has ended: it is rejected", run.ID)) ||
+				!strings.HasSuffix(err.Error(), fmt.Sprintf("to run it once more: upkeep retry %d --why …", run.ID)) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	})
+}

@@ -71,6 +71,8 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string,
 			return fmt.Errorf("%w: %d", ErrNoRun, run)
 		case err != nil:
 			return err
+		case r.State.Ended():
+			return tooLate(r)
 		case r.State != remediate.AwaitingApproval:
 			return &StaleError{fmt.Sprintf("run %d is %s and does not await approval; to stop it: upkeep cancel %d",
 				run, r.State, run)}
@@ -84,6 +86,12 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string,
 	})
 }
 
+// tooLate says how a run has ended, and how what it was asked for runs once more.
+func tooLate(r remediate.Run) error {
+	return &StaleError{fmt.Sprintf("run %d has ended: it is %s since %s; to run it once more: upkeep retry %d "+
+		"--why …", r.ID, r.State.Named(r.Reason), r.Changed.UTC().Format(time.RFC3339), r.ID)}
+}
+
 // Cancel asks a run to stop. One that has not begun to act ends at once; one that
 // acts is stopped in the middle of its step, as far as the target can.
 func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
@@ -95,7 +103,7 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 		case err != nil:
 			return err
 		case r.State.Ended():
-			return &StaleError{fmt.Sprintf("run %d has ended: it is %s", run, r.State)}
+			return tooLate(r)
 		case r.State == remediate.Applied:
 			return &StaleError{fmt.Sprintf("all steps of run %d are done; only the verification is pending", run)}
 		case r.Cancel != "":

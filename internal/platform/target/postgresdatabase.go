@@ -193,6 +193,50 @@ func (p *Postgres) LeavesAlone(database string) bool {
 	return slices.Contains(p.Exclude, database) || len(p.Only) > 0 && !slices.Contains(p.Only, database)
 }
 
+// A Scope is what the lists of databases in the configuration of a server match there. Names are compared as
+// they are, without patterns.
+type Scope struct {
+	All    []string // every database of the server
+	Left   int      // how many upkeep reads
+	Absent []string // of the only ones, those that the server does not have
+	Closed []string // of the only ones, those that the role may not connect to, and templates
+	Unused []string // of the excluded ones, those that the server does not have
+}
+
+// Scope compares the lists of databases in the configuration with the server. Without lists it asks nothing.
+func (p *Postgres) Scope(ctx context.Context) (s Scope, err error) {
+	if len(p.Only) == 0 && len(p.Exclude) == 0 {
+		return s, nil
+	}
+	server, err := p.Server()
+	if err != nil {
+		return s, err
+	}
+	rows, err := server.Query(ctx, "select datname from pg_catalog.pg_database order by datname")
+	if err != nil {
+		return s, err
+	}
+	if s.All, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return s, err
+	}
+	left, err := p.Databases(ctx)
+	s.Left = len(left)
+	for _, name := range p.Only {
+		switch {
+		case !slices.Contains(s.All, name):
+			s.Absent = append(s.Absent, name)
+		case !slices.Contains(left, name) && !slices.Contains(p.Exclude, name):
+			s.Closed = append(s.Closed, name)
+		}
+	}
+	for _, name := range p.Exclude {
+		if !slices.Contains(s.All, name) {
+			s.Unused = append(s.Unused, name)
+		}
+	}
+	return s, err
+}
+
 // Server returns where questions about the whole server are asked. Its
 // connection is its own, so that they do not wait for a slow question to a
 // database.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/docker/docker/client"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -48,6 +49,8 @@ func Reason(err error) string {
 		return ReasonTLS
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), ok && network.Timeout():
 		return ReasonTimeout
+	case client.IsErrConnectionFailed(err): // Docker's client says no more
+		return ReasonRefused
 	}
 	return ReasonOther
 }

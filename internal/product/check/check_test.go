@@ -486,6 +486,13 @@ func filesThatLack() []wrong {
 			want: []string{`upkeep.yaml:3: warning: no backup is at *.dump of backup main; look at the pattern, or make the first backup`}},
 		{name: "report of packages", text: "targets:\n  packages:\n    - {name: api, kind: pip, path: report.json}\n",
 			want: []string{`upkeep.yaml:3: warning: packages api: there is nothing at report.json; name the report or the service's folder`}},
+		{name: "database of Trivy", text: "targets:\n  packages:\n    - {name: api, kind: trivy, path: report.json,\n       database: gone.json}\n" +
+			"    - {name: web, kind: trivy, path: report.json,\n       database: other.json}\n",
+			files: map[string]string{"report.json": "{}", "other.json": "{}"},
+			want: []string{`upkeep.yaml:4: warning: packages api: the age of its database is not known: gone.json does not exist; name the metadata.json`,
+				`upkeep.yaml:6: warning: packages web: the age of its database is not known: other.json: it has no UpdatedAt, so it is not the metadata.json of Trivy; name`}},
+		{name: "folder as the time of a restore", text: "targets:\n  backup:\n    - {name: main, path: '*.yaml',\n       verified: .}\n",
+			want: []string{`upkeep.yaml:4: warning: verified of backup main: `}},
 		{name: "data_dir is a file", text: sound + "data_dir: file\n", files: map[string]string{"file": "x"},
 			want: []string{`upkeep.yaml:11: data_dir is file, which is a file; name a folder`}},
 	}
@@ -542,9 +549,20 @@ func targetsAmongThemselves() []wrong {
 			text: "targets:\n  postgres:\n    - name: a\n      url: postgres://a\n      databases: [shop]\n      " +
 				"archives: [{database: other, table: t, column: at}]\n",
 			want: []string{`upkeep.yaml:6: the archive of t is in database "other", which the databases of postgres a are without, so its rows are neither counted nor moved; name it in databases`}},
+		{name: "databases as patterns",
+			text: "targets:\n  postgres:\n    - name: a\n      url: postgres://a\n      databases: ['app*']\n      exclude: ['%_old']\n",
+			want: []string{`upkeep.yaml:5: warning: databases of postgres a has "app*": names are compared as they are, without patterns; write each name`,
+				`upkeep.yaml:6: warning: exclude of postgres a has "%_old": names`}},
 		{name: "collector that is disabled for no target", text: sound +
 			"collectors: {settings: {postgres/vacuum: {disabled_for: [main, mian]}}}\n",
-			want: []string{`upkeep.yaml:11: collector postgres/vacuum is disabled for "mian", and there is no postgres target of that name; `}},
+			want: []string{`upkeep.yaml:11: collector postgres/vacuum is disabled for "mian", and there is no postgres target of that name; did you mean "main"?`}},
+		{name: "collector that is disabled for a target of another kind", text: sound +
+			"collectors: {settings: {postgres/vacuum: {disabled_for: [elsewhere]}}}\n",
+			want: []string{`upkeep.yaml:11: collector postgres/vacuum is disabled for "elsewhere", and there is no postgres target of that name; choose one of main, prod`}},
+		{name: "collector that is disabled where there is no target", text: "targets: {host: [{name: this}]}\n" +
+			"collectors:\n  settings:\n    redis/memory:\n      disabled_for: [cache]\n",
+			want: []string{`upkeep.yaml:5: warning: collector redis/memory has settings and asks nothing`,
+				`upkeep.yaml:5: collector redis/memory is disabled for "cache", and there is no redis target of that name; no target is in targets.redis: remove this, or add one`}},
 		{name: "archive in an excluded database",
 			text: "targets:\n  postgres:\n    - name: a\n      url: postgres://a\n      exclude: [shop]\n      " +
 				"archives: [{database: shop, table: t, column: at}]\n",

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,14 +13,16 @@ import (
 	"github.com/prometheus/alertmanager/pkg/labels"
 
 	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/probe"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Connect logs in to every server of a configuration and returns what they say of
-// themselves, in the order of the configuration, and what is wrong: servers that do not
+// Connect logs in to every server of a configuration, asks each service once that is probed, and returns what they
+// say of themselves, in the order of the configuration, and what is wrong: servers that do not
 // answer, rights and extensions that are missing. It changes nothing.
 func Connect(ctx context.Context, c *config.Config, source *config.Source, set target.Set) ([]Seen, []Finding, error) {
 	words, err := newVocabulary(c)
@@ -62,6 +65,9 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 	}
 	for i, d := range set.Docker {
 		look(in("targets", "docker", i), "docker "+d.Name, func(ctx context.Context, v visit) { v.docker(ctx, d) })
+	}
+	for i, p := range set.Probe {
+		look(in("targets", "probe", i), "probe "+p.Name, func(ctx context.Context, v visit) { v.probe(ctx, p) })
 	}
 	if u := c.Prometheus.URL; u != "" {
 		look(in("prometheus", "url"), "prometheus", func(ctx context.Context, v visit) { v.prometheus(ctx, u) })
@@ -117,6 +123,24 @@ func (v visit) docker(ctx context.Context, d *target.Docker) {
 		return
 	}
 	v.seen.Text += fmt.Sprintf(", %d containers", len(containers))
+}
+
+// probe asks a service once, as its collector does.
+func (v visit) probe(ctx context.Context, p *target.Probe) {
+	c := probe.HTTP(p)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(v.config.Collectors.Settings[c.Name].Timeout, c.Timeout))
+	defer cancel()
+	w := collectors.NewWriter(c)
+	if err := c.Collect(ctx, w); err != nil {
+		v.fault(v.at.in("url"), "%s was not asked: %v; correct its keys", v.seen.What, err)
+		return
+	}
+	if why := w.Why(); why != nil {
+		text := strings.Join(strings.Fields(why.Error()), " ")
+		v.fault(v.at.in("url"), "%s fails in phase %s; %s", v.seen.What, text, probe.Advice(text))
+		return
+	}
+	v.seen.Text = "answers as expected"
 }
 
 func (v visit) prometheus(ctx context.Context, base string) {

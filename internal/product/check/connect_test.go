@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -114,8 +115,8 @@ policies:
 		`upkeep.yaml:3: warning: postgres main: postgres/vacuum needs the right :"owner" on `,
 		`upkeep.yaml:5: warning: redis cache: redis/bgsave needs the right +bgsave; run: ACL SETUSER … +bgsave`,
 		`upkeep.yaml:5: warning: redis cache: collecting needs the right +slowlog|get; run: ACL SETUSER … +slowlog|get`,
-		`upkeep.yaml:6: redis away rejects the login: `,
-		`upkeep.yaml:8: docker engine rejects the login: `,
+		`upkeep.yaml:6: redis away does not answer: `,
+		`upkeep.yaml:8: docker engine does not answer: `,
 		`upkeep.yaml:10: warning: prometheus has no series upkeep_build_info: it does not scrape upkeep yet; `,
 		`upkeep.yaml:10: warning: Prometheus does not have `,
 		`upkeep.yaml:13: alertmanager has no receiver "upkep"; choose one of none`,
@@ -123,6 +124,109 @@ policies:
 		if !strings.Contains(strings.Join(found, "\n"), want) {
 			t.Errorf("nothing is said of %q", want)
 		}
+	}
+}
+
+// Names in the lists of databases that match none of the server are reported, each in its line.
+func TestConnectToDatabases(t *testing.T) {
+	t.Parallel()
+	address, name := servertest.Database(t)
+	seen, found := connect(t, fmt.Sprintf(`targets:
+  postgres:
+    - name: main
+      url: %q
+      databases: [%q, 'app*',
+        template0]
+      exclude:
+        - rdsadmin
+    - name: none
+      url: %q
+      databases: [%q]
+embedded: {enabled: false}
+`, address, name, strings.Replace(address, "?", "?connect_timeout=30&", 1), name+"x"))
+	for _, want := range []string{
+		`upkeep.yaml:5: postgres main has no database "app*", which databases names; it has `,
+		`upkeep.yaml:6: postgres main: upkeep's role may not connect to the database "template0", which databases names`,
+		`upkeep.yaml:8: warning: postgres main has no database "rdsadmin", which exclude names; it has `,
+		fmt.Sprintf(`upkeep.yaml:11: postgres none has no database %q, which databases names; did you mean %q?`, name+"x", name),
+		`upkeep.yaml:9: postgres none: databases and exclude leave no database of the server, so none is read; it has `,
+	} {
+		if said := strings.Join(found, "\n"); strings.Count(said, want) != 1 {
+			t.Errorf("want once %q:\n%s\n%s", want, said, seen)
+		}
+	}
+	_, found = connect(t, fmt.Sprintf("targets:\n  postgres: [{name: main, url: %q, databases: [%q]}]\n", address, name))
+	if said := strings.Join(found, "\n"); strings.Contains(said, "databases names") {
+		t.Errorf("a database that is there:\n%s", said)
+	}
+}
+
+// Each service is asked once, and the phase and the reason of a failure are said with what to do.
+func TestConnectToServices(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1); r.URL.Path != "/health" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer s.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	seen, found := connect(t, fmt.Sprintf(`targets:
+  probe:
+    - {name: good, url: '%[1]s/health'}
+    - name: ill
+      url: '%[1]s/down?token=s3cret'
+    - {name: gone, url: %[2]q}
+    - {name: port, url: '%[3]s'}
+`, s.URL, gone.URL, strings.Replace(gone.URL, "http:", "tcp:", 1)))
+	wants(t, seen, "probe good: answers as expected")
+	wants(t, found,
+		"upkeep.yaml:5: probe ill fails in phase status (unexpected): the service answers with the HTTP status 503 Service "+
+			"Unavailable; look at the service's log; what the probe expects is in status",
+		"upkeep.yaml:6: probe gone fails in phase connect (refused): ",
+		"upkeep.yaml:7: probe port fails in phase connect (refused): ")
+	if asked.Load() != 2 || strings.Contains(strings.Join(found, "\n"), "s3cret") {
+		t.Errorf("%d requests, want 2:\n%s", asked.Load(), strings.Join(found, "\n"))
+	}
+}
+
+// A server that cannot be asked is reported with the reason: a login is rejected by an answer of the server only.
+func TestConnectReasons(t *testing.T) {
+	t.Parallel()
+	shut := servertest.Redis(t, "--requirepass", "s3cret")
+	locked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer locked.Close()
+	wrong := filepath.Join(t.TempDir(), "wrong")
+	if err := os.WriteFile(wrong, []byte("guess"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, found := connect(t, fmt.Sprintf(`targets:
+  sentinel:
+    - {name: shut, url: %[1]q}
+    - {name: wrong, url: %[1]q, password_file: %[2]q}
+    - {name: gone, url: "redis://127.0.0.1:1"}
+    - {name: nowhere, url: "redis://upkeep-check.invalid:26379"}
+  redis:
+    - {name: shut, url: %[1]q}
+embedded: {enabled: false}
+prometheus: {url: %[3]q}
+alertmanager: {url: %[3]q}
+`, shut.URL, wrong, locked.URL))
+	wants(t, found,
+		"upkeep.yaml:3: sentinel shut rejects the login: NOAUTH ",
+		"upkeep.yaml:4: sentinel wrong rejects the login: WRONGPASS ",
+		"upkeep.yaml:5: sentinel gone does not answer: ",
+		"upkeep.yaml:6: sentinel nowhere ", // what the resolver here says of it
+		"upkeep.yaml:8: redis shut rejects the login: NOAUTH ",
+		"upkeep.yaml:10: prometheus rejects the login: ",
+		"upkeep.yaml:11: alertmanager rejects the login: ",
+	)
+	if said := strings.Join(found, "\n"); strings.Contains(said, "nowhere rejects the login") {
+		t.Error(said)
 	}
 }
 
@@ -241,9 +345,9 @@ func TestConnectToOthers(t *testing.T) {
 		"{url: %q}\nalertmanager: {url: %q}\n", other.URL+"/prom/", other.URL))
 	wants(t, seen)
 	wants(t, found,
-		"upkeep.yaml:3: prometheus rejects the login: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: "+
+		"upkeep.yaml:3: prometheus gives no answer that upkeep can use: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: "+
 			"the answer is not Prometheus' JSON: it has no version; ",
-		"upkeep.yaml:4: alertmanager rejects the login: alertmanager: the answer is not Alertmanager's JSON: it has "+
+		"upkeep.yaml:4: alertmanager gives no answer that upkeep can use: alertmanager: the answer is not Alertmanager's JSON: it has "+
 			"no version; ",
 	)
 }

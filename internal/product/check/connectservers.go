@@ -39,6 +39,7 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 		return
 	}
 	v.seen.Text = fmt.Sprintf("PostgreSQL %s as %s, %d databases (%s)", version, user, len(databases), few(databases))
+	v.scope(ctx, p)
 	if super {
 		v.seen.Text += ", superuser"
 	}
@@ -64,6 +65,35 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	}
 	for _, need := range v.needs(rights.Postgres) {
 		v.postgresRights(ctx, p, databases, number/10000, user, need)
+	}
+}
+
+// scope says which names in the lists of databases are of no database that can be read.
+func (v visit) scope(ctx context.Context, p *target.Postgres) {
+	s, err := p.Scope(ctx)
+	if err != nil {
+		v.warn(v.at, "%s: its databases cannot be compared with the configuration: %v; look at the server's log",
+			v.seen.What, err)
+		return
+	}
+	place := func(key string, all []string, name string) place { return v.at.in(key, slices.Index(all, name)) }
+	const instead = "it has %s; names are compared as they are, without patterns"
+	for _, name := range s.Absent {
+		v.fault(place("databases", p.Only, name), "%s has no database %q, which databases names; %s", v.seen.What, name,
+			meant(name, s.All, fmt.Sprintf(instead, few(s.All))))
+	}
+	for _, name := range s.Closed {
+		v.fault(place("databases", p.Only, name),
+			"%s: upkeep's role may not connect to the database %q, which databases names, or it is a template; grant "+
+				"connect on it, or take it out", v.seen.What, name)
+	}
+	for _, name := range s.Unused {
+		v.warn(place("exclude", p.Exclude, name), "%s has no database %q, which exclude names; %s", v.seen.What, name,
+			meant(name, s.All, fmt.Sprintf(instead, few(s.All))))
+	}
+	if len(s.All) > 0 && s.Left == 0 {
+		v.fault(v.at, "%s: databases and exclude leave no database of the server, so none is read; it has %s",
+			v.seen.What, few(s.All))
 	}
 }
 

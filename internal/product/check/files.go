@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ai-micro-service/upkeep/collectors/packages"
 	"github.com/ai-micro-service/upkeep/internal/platform/files"
 	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
@@ -92,6 +93,14 @@ func (k *checker) receivers() {
 // reports checks what others write: it may not be there yet.
 func (k *checker) reports() {
 	for i, b := range k.config.Targets.Backup {
+		if info, err := os.Stat(b.Verified); b.Verified != "" && err == nil && !info.Mode().IsRegular() {
+			k.warn(in("targets", "backup", i, "verified"),
+				"verified of backup %s: %s is no file; name a file that the test of the restore touches", b.Name,
+				b.Verified)
+		} else if b.Verified != "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.warn(in("targets", "backup", i, "verified"), "verified of backup %s: %s; let the user that runs upkeep "+
+				"read it", b.Name, reason(b.Verified, err))
+		}
 		if found, err := filepath.Glob(b.Path); b.Path != "" && (err != nil || len(found) == 0) {
 			k.warn(in("targets", "backup", i, "path"),
 				"no backup is at %s of backup %s; look at the pattern, or make the first backup", b.Path, b.Name)
@@ -101,6 +110,13 @@ func (k *checker) reports() {
 		if _, err := os.Stat(p.Path); err != nil {
 			k.warn(in("targets", "packages", i, "path"),
 				"packages %s: there is nothing at %s; name the report or the service's folder", p.Name, p.Path)
+		}
+		if p.Database == "" || away(p.Database) {
+			continue
+		}
+		if _, err := packages.Built(p.Database); err != nil {
+			k.warn(in("targets", "packages", i, "database"), "packages %s: the age of its database is not known: %s; "+
+				"name the metadata.json in the folder db of Trivy's cache", p.Name, reason(p.Database, err))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -17,6 +18,8 @@ func (k *checker) targets() {
 				"postgres %s follows itself through replica_of; name the primary there, and nothing at the primary",
 				p.Name)
 		}
+		k.patterns(in("targets", "postgres", i, "databases"), "databases of postgres "+p.Name, p.Databases)
+		k.patterns(in("targets", "postgres", i, "exclude"), "exclude of postgres "+p.Name, p.Exclude)
 		for j, a := range p.Archives {
 			if p.LeavesAlone(a.Database) && excludedBy(p, a.Database) == "databases" {
 				k.fault(in("targets", "postgres", i, "archives", j, "database"),
@@ -38,16 +41,29 @@ func (k *checker) targets() {
 					"this", name, kind, kind)
 		}
 		for i, target := range k.config.Collectors.Settings[name].DisabledFor {
-			if !slices.Contains(k.words.targets[kind], target) {
+			if names := k.words.targets[kind]; !slices.Contains(names, target) {
+				do := meant(target, names, choose(names))
+				if len(names) == 0 {
+					do = fmt.Sprintf("no target is in targets.%s: remove this, or add one", kind)
+				}
 				k.fault(in("collectors", "settings", name, "disabled_for", i),
-					"collector %s is disabled for %q, and there is no %s target of that name; name one of %q", name,
-					target, kind, k.words.targets[kind])
+					"collector %s is disabled for %q, and there is no %s target of that name; %s", name, target, kind,
+					do)
 			}
 		}
 		if s := k.config.Collectors.Settings[name]; s.Timeout > 0 && s.Timeout > k.words.every[name] {
 			k.warn(in("collectors", "settings", name, "timeout"),
 				"collector %s may take %s for an answer and asks every %s; make timeout shorter, or every longer", name,
 				s.Timeout, k.words.every[name])
+		}
+	}
+}
+
+// patterns warns of names that are meant as patterns.
+func (k *checker) patterns(at place, what string, names []string) {
+	for i, name := range names {
+		if strings.ContainsAny(name, "*?%[") {
+			k.warn(at.in(i), "%s has %q: names are compared as they are, without patterns; write each name", what, name)
 		}
 	}
 }

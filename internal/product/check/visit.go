@@ -3,11 +3,17 @@ package check
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/rights"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -45,7 +51,7 @@ func (v visit) warn(at place, format string, args ...any) {
 	v.checker.warn(at, format, args...)
 }
 
-// unreachable says that a server does not answer.
+// unreachable says why a server could not be asked.
 func (v visit) unreachable(ctx context.Context, key string, err error) {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -55,8 +61,45 @@ func (v visit) unreachable(ctx context.Context, key string, err error) {
 			strings.Join(strings.Fields(unread.Error()), " "))
 		return
 	}
-	v.fault(v.at.in(key), "%s rejects the login: %s; check its address, user and password", v.seen.What,
-		strings.Join(strings.Fields(err.Error()), " "))
+	what, do := whyNot(err)
+	v.fault(v.at.in(key), "%s %s: %s; %s", v.seen.What, what, strings.Join(strings.Fields(err.Error()), " "), do)
+}
+
+// whyNot says what an error of a server means, and what to do. Only an answer of the server itself is about the login.
+func whyNot(err error) (what, do string) {
+	reason := target.Reason(err)
+	if status, ok := errors.AsType[*prom.StatusError](err); ok && (status.Status == http.StatusUnauthorized ||
+		status.Status == http.StatusForbidden) {
+		reason = target.ReasonAuthentication
+	}
+	for _, code := range []string{"NOAUTH", "WRONGPASS", "ERR AUTH", "ERR invalid password"} {
+		if goredis.HasErrorPrefix(err, code) {
+			reason = target.ReasonAuthentication
+		}
+	}
+	switch {
+	case goredis.HasErrorPrefix(err, "NOPERM"):
+		return "denies a right to upkeep's user", "upkeep rights --kind redis writes the ACL"
+	case errors.Is(err, fs.ErrPermission):
+		return "cannot be reached", "let the user that runs upkeep read and write the socket"
+	}
+	switch reason {
+	case target.ReasonAuthentication:
+		return "rejects the login", "check its user and password"
+	case target.ReasonRefused:
+		return "does not answer", "start it, or check its address"
+	case target.ReasonName:
+		return "is not found", "check the host in its address"
+	case target.ReasonTimeout:
+		return "does not answer in time", "check its address, its load and the network between"
+	case target.ReasonTLS:
+		return "has no TLS that upkeep trusts", "check its certificate, and the address and the CA in the configuration"
+	case target.ReasonDatabase:
+		return "does not have the database", "check the name in its address"
+	case target.ReasonConnections, target.ReasonStarting:
+		return "takes no connection now", "try again, or look at its log"
+	}
+	return "gives no answer that upkeep can use", "check its address and its log"
 }
 
 // needs returns what looking and the actions of the configuration need of a kind of

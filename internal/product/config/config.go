@@ -201,13 +201,13 @@ type Logs struct {
 type Probe struct {
 	Name   string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
 	URL    string `yaml:"url" check:"probe" required:"a URL" doc:"URL of the health check; the method is GET. tcp://host:port and tls://host:port connect, and send nothing."`
-	Status int    `yaml:"status" doc:"Expected HTTP status; 0 accepts 200 to 299."`
-	CAFile string `yaml:"ca_file" check:"path" doc:"CA certificates that are trusted in addition to the system's."`
+	Status int    `yaml:"status" check:"status" doc:"Expected HTTP status; 0 accepts 200 to 299. Not with tcp:// and tls://."`
+	CAFile string `yaml:"ca_file" check:"path" doc:"CA certificates that are trusted in addition to the system's. Not with tcp://."`
 
-	Redirects   string            `yaml:"redirects" default:"follow" enum:"follow|none" doc:"none: a redirect is the answer. follow: five are followed at most; one with the expected status is the answer."`
+	Redirects   string            `yaml:"redirects" default:"follow" enum:"follow|none" doc:"none: a redirect is the answer. follow: five are followed at most; one with the expected status is the answer. none is not allowed with tcp:// and tls://."`
 	Body        string            `yaml:"body" check:"regexp" doc:"Regular expression that the body must match: of its first megabyte, or of the greeting of a TCP or TLS service."`
-	BodyWithout string            `yaml:"body_without" check:"regexp" doc:"Regular expression that the body must not match."`
-	Headers     map[string]string `yaml:"headers" doc:"Regular expressions that headers of the answer must match, by their names, as {Content-Type: ^application/json}."`
+	BodyWithout string            `yaml:"body_without" check:"regexp" doc:"Regular expression that the body must not match. Not with tcp:// and tls://."`
+	Headers     map[string]string `yaml:"headers" doc:"Regular expressions that headers of the answer must match, by their names, as {Content-Type: ^application/json}. Not with tcp:// and tls://."`
 }
 
 // A Backup is a series of backups of one thing.
@@ -222,7 +222,7 @@ type Backup struct {
 // Packages are the packages that a service is made of.
 type Packages struct {
 	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	Kind string `yaml:"kind" required:"pip, npm, trivy, grype or osv" enum:"pip|npm|trivy|grype|osv" doc:"Format of the report: JSON of pip-audit, npm audit, Trivy, Grype or OSV-Scanner."`
+	Kind string `yaml:"kind" required:"pip, npm, trivy, grype or osv" enum:"pip|npm|trivy|grype|osv" doc:"Format of the report: JSON of pip-audit, npm audit, Trivy, Grype or OSV-Scanner (with --all-packages)."`
 	Path string `yaml:"path" check:"path" required:"a path" doc:"The report; or the service's folder, whose requirements.txt or package-lock.json is audited by pip-audit or npm audit if that is installed."`
 
 	Registry string `yaml:"registry" check:"http" doc:"Registry that npm audit asks instead of the public one, without a user or password in it. The folder's .npmrc is not read."`

@@ -95,6 +95,10 @@ func (d *decoder) plain(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 			d.fault(n, "%s is %s; a whole number of at least %d was expected", key, kind(n), least)
 			return
 		}
+		if f.Tag.Get("check") == "status" && i != 0 && (i < 100 || i > 599) {
+			d.fault(n, "%s is %d; an HTTP status from 100 to 599 was expected, or 0 for 200 to 299", key, i)
+			return
+		}
 		v.SetInt(int64(i))
 	case reflect.Float64:
 		share, err := parseShare(n.Value)
@@ -222,6 +226,8 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 			d.fault(n, "%s is not an HTTP URL; expected a URL like http://host:9093", key)
 		} else if u != nil && u.User != nil {
 			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
+		} else if wrongPort(u) {
+			d.fault(n, "%s has the port %s; one from 1 to 65535 was expected", key, u.Port())
 		}
 	case "probe":
 		d.probed(n, value, key)
@@ -246,9 +252,16 @@ func (d *decoder) probed(n *yaml.Node, value, key string) {
 			"tcp://host:25", key)
 	case u.User != nil:
 		d.fault(n, "%s has a user or password in it; a URL without was expected", key)
+	case wrongPort(u):
+		d.fault(n, "%s has the port %s; one from 1 to 65535 was expected", key, u.Port())
 	case strings.HasPrefix(u.Scheme, "t") && (u.Port() == "" || u.Path != "" || u.RawQuery != ""):
 		d.fault(n, "%s: of %s an address and a port was expected, like %s://host:5432", key, u.Scheme, u.Scheme)
 	}
+}
+
+// wrongPort reports whether a URL has a port that is none: parsing a URL takes any number.
+func wrongPort(u *url.URL) bool {
+	return u != nil && u.Port() != "" && (!isPort(u.Port()) || strings.Trim(u.Port(), "0") == "")
 }
 
 func isPort(s string) bool {

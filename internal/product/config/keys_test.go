@@ -134,7 +134,11 @@ func wrongFor(f reflect.StructField) []any {
 	case reflect.Bool:
 		return append(lists, "yep", "1", 0, "TRUE ")
 	case reflect.Int:
-		return append(lists, "x", -1, 1.5, "1e3", "99999999999999999999")
+		wrong := append(lists, "x", -1, 1.5, "1e3", "99999999999999999999")
+		if f.Tag.Get("check") == "status" {
+			wrong = append(wrong, 99, 600)
+		}
+		return wrong
 	case reflect.Float64:
 		return append(lists, "101%", -1, "-1%", "x", "NaN", 1.5, "")
 	case reflect.Slice:
@@ -262,6 +266,9 @@ func valueFor(r *rand.Rand, k key) (written, read any) {
 		return b, b
 	case reflect.Int:
 		n := 1 + r.IntN(1000)
+		if f.Tag.Get("check") == "status" {
+			n = 100 + r.IntN(500)
+		}
 		return n, n
 	case reflect.Float64:
 		n := r.IntN(101)
@@ -581,6 +588,21 @@ func TestTermsAreReadAsTheyAreWritten(t *testing.T) {
 		}
 		if got := c.Policies[0].Terms; got.Text() != want.Text() || len(got.Windows) != len(want.Windows) {
 			t.Fatalf("%s\nis read as\n%s", want.Text(), got.Text())
+		}
+	}
+}
+
+// The reference says which keys of a probe are refused with an address of TCP.
+func TestKeysOfTCPProbes(t *testing.T) {
+	for key, value := range map[string]string{"status": "200", "redirects": "none", "headers": "{a: b}", "body_without": "x",
+		"ca_file": "x", "body": "x"} {
+		_, err := Parse("/f", []byte("targets: {probe: [{name: a, url: 'tcp://h:1', "+key+": "+value+"}]}\n"), knownHere())
+		f, ok := field(reflect.TypeFor[Probe](), key)
+		if !ok {
+			t.Fatal(key)
+		}
+		if says := strings.Contains(f.Tag.Get("doc"), "with tcp://"); says != (err != nil) {
+			t.Errorf("%s: %v, and its doc is %q", key, err, f.Tag.Get("doc"))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -136,6 +137,7 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 		where := at(n, "targets", "postgres", i)
 		d.passwords(where, "postgres "+p.Name, p.PasswordFile, p.PasswordEnv, p.PasswordCommand)
 		d.server(where, "postgres "+p.Name, p.URL, "postgres", "postgresql")
+		d.databases(where, p)
 	}
 	for i, p := range t.Postgres {
 		if p.ReplicaOf != "" && (p.ReplicaOf == p.Name || !slices.Contains(postgres, p.ReplicaOf)) {
@@ -176,6 +178,8 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			d.fault(host, "the host of docker %s has a user or password in it; an address without was expected", e.Name)
 		case err != nil || u.Scheme != "unix" && u.Scheme != "tcp":
 			d.fault(host, "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
+		case wrongPort(u):
+			d.fault(host, "host of docker %s has the port %s; one from 1 to 65535 was expected", e.Name, u.Port())
 		default:
 			d.engine(at(n, "targets", "docker", i), e, u)
 		}
@@ -289,6 +293,30 @@ func (d *decoder) destination(n *yaml.Node, a Archive) {
 	}
 }
 
+// databases checks that the lists of databases leave one.
+func (d *decoder) databases(n *yaml.Node, p Postgres) {
+	for i, name := range p.Databases {
+		if name == "" {
+			d.fault(at(n, "databases", i), "an entry of databases is empty; the name of a database was expected")
+		}
+	}
+	for i, name := range p.Exclude {
+		if name == "" {
+			d.fault(at(n, "exclude", i), "an entry of exclude is empty; the name of a database was expected")
+		}
+	}
+	excluded := func(name string) bool { return slices.Contains(p.Exclude, name) }
+	switch {
+	case len(p.Databases) == 0 && has(n, "databases"):
+		d.fault(at(n, "databases"),
+			"databases of postgres %s is empty, which is not \"none\"; name databases, or leave the key out for all "+
+				"of them", p.Name)
+	case len(p.Databases) > 0 && !slices.ContainsFunc(p.Databases, func(s string) bool { return !excluded(s) }):
+		d.fault(at(n, "exclude"), "exclude of postgres %s has every database that databases names, so none is left; "+
+			"take one out of exclude", p.Name)
+	}
+}
+
 // log checks where the log of a server is.
 func (d *decoder) log(n *yaml.Node, p Postgres, engines []string) {
 	switch l := p.Log; {
@@ -356,6 +384,8 @@ func (d *decoder) server(n *yaml.Node, name, address string, schemes ...string) 
 		// The URL itself is not shown: if it does not parse, it is unknown
 		// whether there is a password in it.
 		d.fault(at(n, "url"), "%s: invalid url: it must start with %s://", name, strings.Join(schemes, ":// or "))
+	case wrongPort(u):
+		d.fault(at(n, "url"), "%s: the url has the port %s; one from 1 to 65535 was expected", name, u.Port())
 	case hasPassword(u):
 		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in "+
 			"password_file, or name an environment variable in password_env", name)
@@ -364,12 +394,23 @@ func (d *decoder) server(n *yaml.Node, name, address string, schemes ...string) 
 
 // probe checks what is expected of an answer.
 func (d *decoder) probe(n *yaml.Node, p Probe) {
+	seen := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(p.Headers)) {
+		canonical := http.CanonicalHeaderKey(name)
+		if !regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$").MatchString(name) {
+			d.fault(at(n, "headers", name), "headers: %q is no name of a header; one like Content-Type was expected",
+				name)
+		} else if first, twice := seen[canonical]; twice {
+			d.fault(at(n, "headers", name), "headers: %s and %s are the same header; one entry was expected", first,
+				name)
+		}
+		seen[canonical] = name
 		if _, err := regexp.Compile(p.Headers[name]); err != nil {
 			d.fault(at(n, "headers", name), "headers: %s is no regular expression: %v", name, err)
 		}
 	}
-	if scheme, _, _ := strings.Cut(p.URL, "://"); scheme != "tcp" && scheme != "tls" {
+	u, err := url.Parse(p.URL)
+	if err != nil || u.Scheme != "tcp" && u.Scheme != "tls" {
 		return
 	}
 	for _, key := range []struct {
@@ -378,7 +419,8 @@ func (d *decoder) probe(n *yaml.Node, p Probe) {
 	}{{"status", p.Status != 0}, {"redirects", p.Redirects == "none"}, {"headers", len(p.Headers) > 0},
 		{"body_without", p.BodyWithout != ""}, {"ca_file", p.CAFile != "" && strings.HasPrefix(p.URL, "tcp:")}} {
 		if key.set {
-			d.fault(at(n, key.name), "%s is not for probe %s: its address is %.20s…", key.name, p.Name, p.URL)
+			d.fault(at(n, key.name), "%s is not for probe %s: its address is %s://%s; remove %s, or use http or https",
+				key.name, p.Name, u.Scheme, u.Host, key.name)
 		}
 	}
 }

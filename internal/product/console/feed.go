@@ -91,8 +91,18 @@ func short(text string) string {
 		}
 	}
 	text = strings.Join(lines, " ")
-	if letters := []rune(text); len(letters) > problemLimit {
-		return string(letters[:problemLimit]) + "…"
+	letters := []rune(text)
+	if len(letters) <= problemLimit {
+		return text
 	}
-	return text
+	// Half of an address is another address: the word in which the limit is stays whole, unless it is no word.
+	kept, rest := string(letters[:problemLimit]), string(letters[problemLimit:])
+	end, _, more := strings.Cut(rest, " ")
+	switch {
+	case len(end) <= problemLimit && !more:
+		return text
+	case len(end) <= problemLimit:
+		return kept + end + " …"
+	}
+	return kept + "…"
 }

@@ -180,7 +180,8 @@ func TestStatus(t *testing.T) {
 		Collectors: []scrape.Status{{Server: "cache", Collector: "redis/up", Err: "connection refused"},
 			{Server: "main", Collector: "postgres/a", Err: refused}, {Server: "main", Collector: "postgres/b", Err: refused},
 			{Server: "main", Collector: "postgres/c", Err: refused}, {Server: "main", Collector: "postgres/d", Err: refused},
-			{Server: "main", Collector: "postgres/e", Err: "division by zero"},
+			{Server: "main", Collector: "postgres/e", Err: "division by zero",
+				Note: "exclude names \"a\"\nexclude names \"b\""},
 			{Server: "host", Collector: "host/cpu", At: now().Add(-3 * time.Second), Samples: 9, Took: time.Millisecond}},
 	}
 	text.Status(&b, s, now())
@@ -192,11 +193,25 @@ AWAITING APPROVAL run 7: postgres/vacuum on table="t". See upkeep show 7; then u
 DOWN cache (redis): connection refused. Start it, or check its address and login: upkeep check --connect
 FIRING critical RedisDown, 5m ago: cache does not answer
 and 2 more alerts: upkeep alerts
+NOTE main: exclude names "a" exclude names "b"
 CANNOT READ main postgres/a, main postgres/b, main postgres/c and 1 more: permission denied for view pg_stat_statements (SQLSTATE 42501); upkeep rights prints the grants
 CANNOT READ main postgres/e: division by zero; docs/collectors.md says what the collector needs
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for why, do := range map[string]string{
+		"status (unexpected): the service answers with the HTTP status 503": "What to do: look at the service's log; ",
+		"tls (untrusted): unknown authority.":                               "What to do: name the CA of its certificate in ca_file",
+		"connect (refused): connection refused":                             "What to do: start the service, or correct the port",
+		"body (timeout): deadline":                                          "What to do: the service accepts connections",
+	} {
+		b.Reset()
+		text.Status(&b, console.Status{Targets: []console.TargetLine{{Name: "api", Kinds: []string{"probe"}, State: "down",
+			Why: why}}}, now())
+		if !strings.Contains(b.String(), "DOWN api (probe): "+strings.TrimSuffix(why, ".")+". "+do) {
+			t.Error(b.String())
+		}
 	}
 	b.Reset()
 	text.Status(&b, console.Status{Targets: []console.TargetLine{{Name: "host", State: "up"}}}, now())

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/collectors/probe"
 	"github.com/ai-micro-service/upkeep/internal/platform/terminal"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -39,8 +40,12 @@ func Status(w io.Writer, s console.Status, now time.Time) {
 	}
 	for _, t := range s.Targets {
 		if t.State == "down" {
-			line(terminal.Bad, "DOWN", "%s (%s): %s. Start it, or check its address and login: upkeep check "+
-				"--connect", t.Name, strings.Join(t.Kinds, ", "), strings.TrimSuffix(t.Why, "."))
+			do := "Start it, or check its address and login: upkeep check --connect"
+			if slices.Contains(t.Kinds, "probe") {
+				do = "What to do: " + probe.Advice(t.Why)
+			}
+			line(terminal.Bad, "DOWN", "%s (%s): %s. %s", t.Name, strings.Join(t.Kinds, ", "),
+				strings.TrimSuffix(t.Why, "."), do)
 		}
 	}
 	for _, e := range s.Incidents {
@@ -50,6 +55,11 @@ func Status(w io.Writer, s console.Status, now time.Time) {
 	}
 	if rest := s.Open - int64(len(s.Incidents)); rest > 0 {
 		fmt.Fprintf(screen, "and %d more alerts: upkeep alerts\n", rest)
+	}
+	for _, k := range s.Collectors {
+		if k.Note != "" {
+			line(terminal.Busy, "NOTE", "%s: %s", k.Server, OneLine(k.Note))
+		}
 	}
 	for _, p := range problems(s) {
 		line(terminal.Busy, "CANNOT READ", "%s: %s%s", p.where, p.text, advice(p.text))
