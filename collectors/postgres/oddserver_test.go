@@ -143,7 +143,59 @@ func TestOddServer(t *testing.T) {
 			}
 		})
 	}
+	entered(t, s)
 	managed(t, s)
+}
+
+// entered asks which databases cannot be entered and why: it holds for as long as it is so, and is of no database that
+// is not asked.
+func entered(t *testing.T, s *sandbox.Postgres) {
+	t.Helper()
+	rules := filepath.Join(s.Dir, "data", "pg_hba.conf")
+	before, err := os.ReadFile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(rules, append([]byte("host \"Ünï db 😀\" watcher all reject\n"), before...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	servertest.Exec(t, s.URL, "select pg_reload_conf()")
+	address := strings.Replace(s.URL, "upkeep@", "watcher@", 1)
+	servertest.Eventually(t, "one database is closed to the role", func() bool {
+		c, err := pgx.Connect(t.Context(), strings.Replace(address, "/postgres?", "/"+url.PathEscape("Ünï db 😀")+"?", 1))
+		if err == nil {
+			_ = c.Close(t.Context())
+		}
+		return err != nil
+	})
+	p := looked(t, target.PostgresConfig{URL: address})
+	look := func(want ...string) {
+		t.Helper()
+		text := everything(t, p, []collectors.Collector{postgres.InvalidIndex(p), postgres.Database(p)}, "crowded",
+			"Ünï db 😀")
+		var got []string
+		for line := range strings.Lines(text) {
+			if rest, is := strings.CutPrefix(line, `upkeep_postgres_database_down{server="s",database=`); is {
+				got = append(got, strings.TrimSpace(rest))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("databases that cannot be entered: %q, want %q", got, want)
+		}
+	}
+	const crowded, forbidden = `"crowded",reason="connections"} 1`, `"Ünï db 😀",reason="authentication"} 1`
+	look(crowded, forbidden)
+	servertest.Exec(t, s.URL, "alter database crowded connection limit -1")
+	look(forbidden)
+	servertest.Exec(t, s.URL, "alter database crowded connection limit 0",
+		"select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = 'crowded'",
+		`alter database "Ünï db 😀" allow_connections false`)
+	everything(t, p, []collectors.Collector{postgres.InvalidIndex(p)}, "crowded") // which finds that its session has gone
+	look(crowded)
+	if err := os.WriteFile(rules, before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	servertest.Exec(t, s.URL, "select pg_reload_conf()", `alter database "Ünï db 😀" allow_connections true`)
 }
 
 // managed has roles ask as owners of managed servers give them, last of all one that may not call functions which

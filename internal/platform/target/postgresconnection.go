@@ -46,10 +46,27 @@ func (d *Database) connect(ctx context.Context) error {
 		return err
 	}
 	err := d.dial(ctx)
+	d.note(ctx, err)
 	if err != nil && d.slots != nil {
 		<-d.slots
 	}
 	return err
+}
+
+// note remembers whether a connection could be made. One that we gave up says nothing about the database, and of
+// what is wrong with the server as a whole the server's own connection tells.
+func (d *Database) note(ctx context.Context, err error) {
+	if err == nil {
+		d.down.Store(nil)
+		return
+	}
+	switch reason := Reason(err); {
+	case errors.Is(context.Cause(ctx), context.Canceled):
+	case reason == ReasonRefused, reason == ReasonStarting, reason == ReasonName, reason == ReasonTLS:
+		d.down.Store(nil)
+	default:
+		d.down.Store(&reason)
+	}
 }
 
 // slot waits until one more connection may be opened.
