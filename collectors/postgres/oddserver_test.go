@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -143,8 +144,30 @@ func TestOddServer(t *testing.T) {
 			}
 		})
 	}
+	byStatement(t, servertest.Pooler(t, s, "pool_mode = statement"))
 	entered(t, s)
 	managed(t, s)
+}
+
+// byStatement asks through a pooler that takes no transactions: every collector says why it cannot ask.
+func byStatement(t *testing.T, address string) {
+	t.Helper()
+	p := looked(t, target.PostgresConfig{URL: address})
+	for _, c := range every(p) {
+		if c.Name == "postgres/retention" {
+			continue // without archives it asks nothing
+		}
+		w := collectors.NewWriter(c)
+		err, text := c.Collect(t.Context(), w), string(w.Text())
+		if c.Name == "postgres/server" {
+			err, text = w.Why(), strings.Replace(text, `upkeep_postgres_up{server="s"} 1
+upkeep_postgres_down{server="s",reason="pool_mode"} 1
+`, "", 1)
+		}
+		if !errors.Is(err, target.ErrPoolMode) || text != "" {
+			t.Errorf("%s, pooled by statement: %v\n%s", c.Name, err, text)
+		}
+	}
 }
 
 // entered asks which databases cannot be entered and why: it holds for as long as it is so, and is of no database that

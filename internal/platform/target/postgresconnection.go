@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // yielded returns an error while the database is to be left alone.
@@ -17,6 +18,19 @@ func (d *Database) yielded() error {
 		return fmt.Errorf("database %s is being dropped, renamed or copied: it is asked again afterwards", d.name)
 	}
 	return nil
+}
+
+// ErrPoolMode says that PgBouncer hands out a session for one statement alone: whether that one is read-only, and what
+// else holds for it, cannot be said there.
+var ErrPoolMode = errors.New("PgBouncer pools by statement, where upkeep cannot hold its questions to be read-only: " +
+	"let the URL lead to the server itself, or to a pool with pool_mode = transaction or session")
+
+// poolMode returns what an error says of the way in which a pooler works.
+func poolMode(err error) error {
+	if said, ok := errors.AsType[*pgconn.PgError](err); ok && strings.Contains(said.Message, "in statement pooling mode") {
+		return ErrPoolMode
+	}
+	return err
 }
 
 // settings are the statements that make a session one for reading. A table that

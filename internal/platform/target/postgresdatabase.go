@@ -97,7 +97,7 @@ func (d *Database) begin(ctx context.Context) error {
 	if reused && ctx.Err() == nil {
 		return d.begin(ctx)
 	}
-	return err
+	return poolMode(err)
 }
 
 // end ends the transaction, where there is one, and the turn.

@@ -20,7 +20,8 @@ const (
 	ReasonConnections    = "connections"        // the server has as many as it takes
 	ReasonDatabase       = "database"           // the database that the URL names is not there
 	ReasonName           = "name_resolution"
-	ReasonStarting       = "starting" // or it is shutting down
+	ReasonPoolMode       = "pool_mode" // a pooler answers that takes no transactions
+	ReasonStarting       = "starting"  // or it is shutting down
 	ReasonTimeout        = "timeout"
 	ReasonTLS            = "tls"
 	ReasonOther          = "other"
@@ -29,6 +30,9 @@ const (
 // Reason returns why a connection could not be made or used. What a PostgreSQL server says
 // itself counts more than how far the network let us.
 func Reason(err error) string {
+	if errors.Is(err, ErrPoolMode) {
+		return ReasonPoolMode
+	}
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return reasonOf(said.Code)
 	}
