@@ -401,3 +401,68 @@ func alone(t *testing.T, standby *sandbox.Postgres) {
 		t.Error(fmt.Errorf("a standby of archives: %w", err))
 	}
 }
+
+// cascade has a standby that does not replay what it receives feed another one, which does. Each of the three says what
+// psql finds there.
+func cascade(t *testing.T, one, two *sandbox.Postgres) {
+	t.Helper()
+	three := standby(t, two, nil)
+	servertest.Exec(t, one.URL, "create table committed ()")
+	servertest.Eventually(t, "it has replayed a commit", func() bool {
+		return servertest.Ask(t, two.URL, "select (pg_last_xact_replay_timestamp() is not null)::text") == "true"
+	})
+	servertest.Exec(t, two.URL, "select pg_wal_replay_pause()")
+	servertest.Eventually(t, "it is paused", func() bool {
+		return servertest.Ask(t, two.URL, "select pg_get_wal_replay_pause_state()") == "paused"
+	})
+	servertest.Exec(t, one.URL, "create table flood as select n, md5(n::text) from generate_series(1, 30000) n")
+	written := servertest.Ask(t, one.URL, "select pg_current_wal_flush_lsn()::text")
+	servertest.Eventually(t, "the last one has replayed it", func() bool {
+		return servertest.Ask(t, three.URL, fmt.Sprintf("select (pg_last_wal_replay_lsn() >= '%s')::text", written)) == "true"
+	})
+	const (
+		hand, psql, absent = collectortest.Hand, "psql", collectortest.Absent
+
+		received = "select greatest(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), %s), 0)"
+	)
+	is := collectortest.Row
+	for _, at := range []struct {
+		name   string
+		server *sandbox.Postgres
+		table  []collectortest.Oddity
+	}{
+		{"the primary", one, []collectortest.Oddity{
+			is("a standby that is paused", `standby_lag_bytes{standby="two",address="127.0.0.1"}`, psql,
+				"select pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) from pg_stat_replication", 0.1),
+			is("for how long", `standby_lag_seconds{standby="two",address="127.0.0.1"}`, psql,
+				"select extract(epoch from replay_lag) from pg_stat_replication", 300),
+			is("it is none itself", "replay_lag_bytes", hand, absent, 0),
+		}},
+		{"the standby that is paused", two, []collectortest.Oddity{
+			is("what it has not replayed", "replay_lag_bytes", psql, fmt.Sprintf(received, "pg_last_wal_replay_lsn()"), 0.1),
+			is("since when", "replay_lag_seconds", psql,
+				"select extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())", 300),
+			is("it receives all the same", "receiver_streaming", hand, "1", 0),
+			is("a standby of it that has replayed more than it has", `standby_lag_bytes{standby="two",address="127.0.0.1"}`,
+				psql, fmt.Sprintf(received, "replay_lsn")+" from pg_stat_replication", 0),
+		}},
+		{"the last one", three, []collectortest.Oddity{
+			is("it has replayed all", "replay_lag_bytes", psql, fmt.Sprintf(received, "pg_last_wal_replay_lsn()"), 0),
+			is("which is no lag", "replay_lag_seconds", hand, "0", 0),
+			is("it is a standby", "in_recovery", hand, "1", 0),
+		}},
+	} {
+		p := looked(t, target.PostgresConfig{URL: at.server.URL})
+		servertest.Eventually(t, at.name, func() error { // servers log a little when nobody writes
+			return collectortest.Odd("upkeep_postgres_", collectortest.Answer(t, postgres.Replication(p)),
+				map[string]collectortest.Source{psql: collectortest.PSQL(t, at.server.URL)}, at.table)
+		})
+	}
+	if behind := servertest.Ask(t, two.URL, "select pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::int8::text"); len(behind) < 6 {
+		t.Errorf("the standby is %s bytes behind, too few for the test", behind)
+	}
+	servertest.Exec(t, two.URL, "select pg_wal_replay_resume()")
+	if err := three.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
