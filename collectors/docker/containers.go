@@ -25,7 +25,8 @@ func Containers(t *target.Docker) collectors.Collector {
 				"health check, and while the container does not run.", "container"),
 		oom: gauge("container_oom_killed",
 			"1 when the container was ended the last time since its memory was used up, else 0.", "container"),
-		exit: gauge("container_exit_code", "Exit code of the container; absent while it runs or is paused, and before it has run.",
+		exit: gauge("container_exit_code", "Exit code of the container; absent while it runs or is paused, and "+
+			"before it has run.",
 			"container"),
 		restarts: &collectors.Metric{Name: "upkeep_docker_container_restarts_total", Type: collectors.Counter,
 			Help: "Restarts of the container by its restart policy.", Labels: []string{"server", "container"}},

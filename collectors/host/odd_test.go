@@ -153,7 +153,7 @@ func oddlyMounted(t *testing.T, dir string) (with func(name, point string, optio
 		fill(t, on("no inodes"), nil)
 	})
 	for point, ends := range map[string]bool{"hangs": false, "ended": true} {
-		device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0) // of which nobody reads what is asked
+		device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0) // what is asked there no one reads
 		must(t, err)
 		must(t, unix.Mount("fuse", on(point), "fuse", unix.MS_NOSUID|unix.MS_NODEV,
 			fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", device)))

@@ -436,7 +436,7 @@ func cascade(t *testing.T, one, two *sandbox.Postgres) {
 				"select pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) from pg_stat_replication", 0.1),
 			is("for how long", `standby_lag_seconds{standby="two",address="127.0.0.1"}`, psql,
 				"select extract(epoch from replay_lag) from pg_stat_replication", 300),
-			is("it is none itself", "replay_lag_bytes", hand, absent, 0),
+			is("it is not behind itself", "replay_lag_bytes", hand, absent, 0),
 		}},
 		{"the standby that is paused", two, []collectortest.Oddity{
 			is("what it has not replayed", "replay_lag_bytes", psql, fmt.Sprintf(received, "pg_last_wal_replay_lsn()"), 0.1),
@@ -453,7 +453,7 @@ func cascade(t *testing.T, one, two *sandbox.Postgres) {
 		}},
 	} {
 		p := looked(t, target.PostgresConfig{URL: at.server.URL})
-		servertest.Eventually(t, at.name, func() error { // servers log a little when nobody writes
+		servertest.Eventually(t, at.name, func() error { // servers log a little when no one writes
 			return collectortest.Odd("upkeep_postgres_", collectortest.Answer(t, postgres.Replication(p)),
 				map[string]collectortest.Source{psql: collectortest.PSQL(t, at.server.URL)}, at.table)
 		})

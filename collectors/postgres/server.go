@@ -17,7 +17,8 @@ func Server(t *target.Postgres) collectors.Collector {
 		up: &collectors.Metric{Name: "upkeep_postgres_up", Type: collectors.Gauge,
 			Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
 		down: gauge("down", "1, with the reason why the server does not answer, or cannot be asked by its pooler; "+
-			"absent while it can.", "reason").WithoutPanel("the reason of upkeep_postgres_up, for the text of its alert"),
+			"absent while it can.", "reason").
+			WithoutPanel("the reason of upkeep_postgres_up, for the text of its alert"),
 		info: &collectors.Metric{Name: "upkeep_postgres_info", Type: collectors.Gauge,
 			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}},
 		start: &collectors.Metric{Name: "upkeep_postgres_start_timestamp_seconds", Type: collectors.Gauge,

@@ -20,7 +20,8 @@ func Server(t *target.Redis) collectors.Collector {
 		up: &collectors.Metric{Name: "upkeep_redis_up", Type: collectors.Gauge,
 			Help: "1 when the server answers, though it may refuse the question; 0 when it does not, or refuses " +
 				"the user.", Labels: []string{"server"}},
-		down: gauge("down", "1, with the reason why the server refuses commands or does not answer; absent while it takes them.",
+		down: gauge("down", "1, with the reason why the server refuses commands or does not answer; absent while it "+
+			"takes them.",
 			"reason").WithoutPanel("the reason of upkeep_redis_up, for the text of its alert"),
 		info: &collectors.Metric{Name: "upkeep_redis_info", Type: collectors.Gauge,
 			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}},

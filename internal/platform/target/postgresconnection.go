@@ -20,11 +20,6 @@ func (d *Database) yielded() error {
 	return nil
 }
 
-// ErrPoolMode says that PgBouncer hands out a session for one statement alone: whether that one is read-only, and what
-// else holds for it, cannot be said there.
-var ErrPoolMode = errors.New("PgBouncer pools by statement, where upkeep cannot hold its questions to be read-only: " +
-	"let the URL lead to the server itself, or to a pool with pool_mode = transaction or session")
-
 // poolMode returns what an error says of the way in which a pooler works.
 func poolMode(err error) error {
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok && strings.Contains(said.Message, "in statement pooling mode") {

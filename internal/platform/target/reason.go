@@ -27,6 +27,11 @@ const (
 	ReasonOther          = "other"
 )
 
+// ErrPoolMode says that PgBouncer hands out a session for one statement alone: whether that one is read-only, and what
+// else holds for it, cannot be said there.
+var ErrPoolMode = errors.New("PgBouncer pools by statement, where upkeep cannot hold its questions to be read-only: " +
+	"let the URL lead to the server itself, or to a pool with pool_mode = transaction or session")
+
 // Reason returns why a connection could not be made or used. What a PostgreSQL server says
 // itself counts more than how far the network let us.
 func Reason(err error) string {
