@@ -22,7 +22,8 @@ func (d *Database) yielded() error {
 
 // poolMode returns what an error says of the way in which a pooler works.
 func poolMode(err error) error {
-	if said, ok := errors.AsType[*pgconn.PgError](err); ok && strings.Contains(said.Message, "in statement pooling mode") {
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && strings.Contains(said.Message, "in statement pooling mode") {
 		return ErrPoolMode
 	}
 	return err
