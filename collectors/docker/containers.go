@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -21,10 +22,12 @@ func Containers(t *target.Docker) collectors.Collector {
 		running: gauge("container_running", "1 when the container runs, else 0.", "container"),
 		unhealthy: gauge("container_unhealthy",
 			"1 when the container's health check fails, 0 when it succeeds or has not ended yet; absent without a "+
-				"health check.", "container"),
+				"health check, and while the container does not run.", "container"),
 		oom: gauge("container_oom_killed",
 			"1 when the container was ended the last time since its memory was used up, else 0.", "container"),
-		exit: gauge("container_exit_code", "Exit code of the container; absent while it runs.", "container"),
+		exit: gauge("container_exit_code", "Exit code of the container; absent while it runs or is paused, and "+
+			"before it has run.",
+			"container"),
 		restarts: &collectors.Metric{Name: "upkeep_docker_container_restarts_total", Type: collectors.Counter,
 			Help: "Restarts of the container by its restart policy.", Labels: []string{"server", "container"}},
 		started: gauge("container_start_timestamp_seconds", "When the container was last started; absent if never.",
@@ -71,11 +74,7 @@ func (c containers) collect(ctx context.Context, w *collectors.Writer) error {
 		rest := collectors.Largest(all, w.Limit(),
 		func(k target.Container) float64 { return float64(k.Started.Unix()) })
 	w.Cut(len(rest))
-	images, fault := c.target.ImageList(ctx, false)
-	built := make(map[string]int64, len(images))
-	for _, i := range images {
-		built[i.ID] = i.Created
-	}
+	built, fault := c.built(ctx, kept)
 	for _, k := range kept {
 		running := k.State == "running"
 		w.Set(c.info, 1, name, k.Name, k.Service, k.Project, k.Image)
@@ -83,10 +82,12 @@ func (c containers) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Set(c.running, number(running), name, k.Name)
 		w.Set(c.oom, number(k.OOMKilled), name, k.Name)
 		w.Set(c.restarts, float64(k.Restarts), name, k.Name)
-		if k.Health != "" {
+		// Of one that has stopped the engine says that it is unhealthy.
+		if k.Health != "" && (running || k.State == "paused") {
 			w.Set(c.unhealthy, number(k.Health == "unhealthy"), name, k.Name)
 		}
-		if !running {
+		// One that could not be started has an exit code, and the state created.
+		if !running && k.State != "paused" && (k.State != "created" || k.ExitCode != 0) {
 			w.Set(c.exit, float64(k.ExitCode), name, k.Name)
 		}
 		if !k.Started.IsZero() && k.Started.Year() > 1 {
@@ -100,4 +101,22 @@ func (c containers) collect(ctx context.Context, w *collectors.Writer) error {
 		err = fault
 	}
 	return err
+}
+
+// built returns when the images of containers were built.
+func (c containers) built(ctx context.Context, kept []target.Container) (map[string]int64, error) {
+	built := make(map[string]int64)
+	for _, all := range []bool{false, true} { // the longer list has those too that are no more than parents of others
+		images, err := c.target.ImageList(ctx, all)
+		if err != nil {
+			return built, err
+		}
+		for _, i := range images {
+			built[i.ID] = i.Created
+		}
+		if !slices.ContainsFunc(kept, func(k target.Container) bool { _, known := built[k.ImageID]; return !known }) {
+			break
+		}
+	}
+	return built, nil
 }

@@ -15,8 +15,8 @@ import (
 func LogSize(t *target.Docker) collectors.Collector {
 	c := logSize{
 		target: t,
-		size: gauge("log_size_bytes", "Size of the container's log files, rotated ones included; absent if the "+
-			"log driver writes no files.", "container"),
+		size: gauge("log_size_bytes", "Size of the container's log files, rotated ones included; absent with "+
+			"another log driver than json-file.", "container"),
 		rotated: gauge("log_rotated", "1 when the container's log has a limit beyond which it is rotated, 0 when it "+
 			"grows for ever.", "container"),
 	}

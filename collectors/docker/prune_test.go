@@ -59,7 +59,7 @@ func load(t *testing.T, d *sandbox.Docker, r *rand.ChaCha8, images map[string]st
 			one.Layers, ids = append(one.Layers, file), append(ids, digests[layer])
 		}
 		text, err := json.Marshal(map[string]any{"architecture": runtime.GOARCH, "os": "linux",
-			"config": map[string]any{"Entrypoint": []string{"/" + name}},
+			"created": "2026-01-02T03:04:05Z", "config": map[string]any{"Entrypoint": []string{"/" + name}},
 			"rootfs": map[string]any{"type": "layers", "diff_ids": ids}})
 		if err != nil {
 			t.Fatal(err)
@@ -121,6 +121,7 @@ func TestReclaimable(t *testing.T) {
 	d := servertest.Docker(t)
 	t.Run("is what a prune frees", func(t *testing.T) { reclaimableIsFreed(t, d) })
 	t.Run("is never too much", func(t *testing.T) { reclaimableUntold(t, d) })
+	t.Run("is exported as it is, with all that is odd", func(t *testing.T) { oddIsExported(t, d) })
 }
 
 // Reclaimable is what a prune frees, to the byte, of an engine whose images share layers in every

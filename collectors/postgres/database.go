@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -24,6 +26,9 @@ func Database(t *target.Postgres) collectors.Collector {
 		since: gauge("database_statistics_reset_timestamp_seconds",
 			"When the cumulative statistics of the database were last reset; absent when never, or when a crash "+
 				"emptied them.", "database").WithoutPanel(collectors.AdHoc),
+		down: gauge("database_down",
+			"1, with the reason why upkeep cannot connect to the database; absent while it can, and while the server "+
+				"does not answer.", "database", "reason").WithoutPanel("the reason of errors that upkeep status has"),
 		checksum: counter("database_checksum_failures_total",
 			"Pages with a wrong checksum; absent without data checksums.", "database"),
 		counters: [13]*collectors.Metric{
@@ -53,9 +58,12 @@ func Database(t *target.Postgres) collectors.Collector {
 		Target: t.Name,
 		Doc: `Database reports the work of each database since its statistics were reset, and the age of its oldest transactions.
 
-Reads pg_stat_database and pg_database, once for the whole server. Rights:
+Reads pg_stat_database and pg_database, once for the whole server. A database to which
+another collector could not connect is in upkeep_postgres_database_down; the reasons are
+those of upkeep_postgres_down, and upkeep status has the error. Rights:
 CONNECT on the database that the target names. Cost: one row for each database.`,
-		Metrics: append(append(append([]*collectors.Metric{}, c.counters[:]...), c.ages[:]...), c.checksum, c.since),
+		Metrics: append(append(append([]*collectors.Metric{}, c.counters[:]...), c.ages[:]...), c.checksum, c.since,
+			c.down),
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
 		Collect: c.collect,
@@ -67,6 +75,7 @@ type database struct {
 	counters        [13]*collectors.Metric
 	ages            [2]*collectors.Metric
 	checksum, since *collectors.Metric
+	down            *collectors.Metric
 }
 
 // databaseRow is one row of database.sql.
@@ -84,6 +93,10 @@ func (c database) collect(ctx context.Context, w *collectors.Writer) error {
 	rows, err := readServer[databaseRow](ctx, c.target, databaseSQL)
 	if err != nil {
 		return err
+	}
+	down := c.target.Down()
+	for _, name := range slices.Sorted(maps.Keys(down)) {
+		w.Set(c.down, 1, c.target.Name, name, down[name])
 	}
 	for _, r := range rows {
 		for i, v := range [...]float64{

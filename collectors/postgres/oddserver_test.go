@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -143,7 +144,81 @@ func TestOddServer(t *testing.T) {
 			}
 		})
 	}
+	byStatement(t, servertest.Pooler(t, s, "pool_mode = statement"))
+	entered(t, s)
 	managed(t, s)
+}
+
+// byStatement asks through a pooler that takes no transactions: every collector says why it cannot ask.
+func byStatement(t *testing.T, address string) {
+	t.Helper()
+	p := looked(t, target.PostgresConfig{URL: address})
+	for _, c := range every(p) {
+		if c.Name == "postgres/retention" {
+			continue // without archives it asks nothing
+		}
+		w := collectors.NewWriter(c)
+		err, text := c.Collect(t.Context(), w), string(w.Text())
+		if c.Name == "postgres/server" {
+			err, text = w.Why(), strings.Replace(text, `upkeep_postgres_up{server="s"} 1
+upkeep_postgres_down{server="s",reason="pool_mode"} 1
+`, "", 1)
+		}
+		if !errors.Is(err, target.ErrPoolMode) || text != "" {
+			t.Errorf("%s, pooled by statement: %v\n%s", c.Name, err, text)
+		}
+	}
+}
+
+// entered asks which databases cannot be entered and why: it holds for as long as it is so, and is of no database that
+// is not asked.
+func entered(t *testing.T, s *sandbox.Postgres) {
+	t.Helper()
+	rules := filepath.Join(s.Dir, "data", "pg_hba.conf")
+	before, err := os.ReadFile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(rules, append([]byte("host \"Ünï db 😀\" watcher all reject\n"), before...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	servertest.Exec(t, s.URL, "select pg_reload_conf()")
+	address := strings.Replace(s.URL, "upkeep@", "watcher@", 1)
+	servertest.Eventually(t, "one database is closed to the role", func() bool {
+		c, err := pgx.Connect(t.Context(), strings.Replace(address, "/postgres?", "/"+url.PathEscape("Ünï db 😀")+"?", 1))
+		if err == nil {
+			_ = c.Close(t.Context())
+		}
+		return err != nil
+	})
+	p := looked(t, target.PostgresConfig{URL: address})
+	look := func(want ...string) {
+		t.Helper()
+		text := everything(t, p, []collectors.Collector{postgres.InvalidIndex(p), postgres.Database(p)}, "crowded",
+			"Ünï db 😀")
+		var got []string
+		for line := range strings.Lines(text) {
+			if rest, is := strings.CutPrefix(line, `upkeep_postgres_database_down{server="s",database=`); is {
+				got = append(got, strings.TrimSpace(rest))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("databases that cannot be entered: %q, want %q", got, want)
+		}
+	}
+	const crowded, forbidden = `"crowded",reason="connections"} 1`, `"Ünï db 😀",reason="authentication"} 1`
+	look(crowded, forbidden)
+	servertest.Exec(t, s.URL, "alter database crowded connection limit -1")
+	look(forbidden)
+	servertest.Exec(t, s.URL, "alter database crowded connection limit 0",
+		"select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = 'crowded'",
+		`alter database "Ünï db 😀" allow_connections false`)
+	everything(t, p, []collectors.Collector{postgres.InvalidIndex(p)}, "crowded") // which finds that its session has gone
+	look(crowded)
+	if err := os.WriteFile(rules, before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	servertest.Exec(t, s.URL, "select pg_reload_conf()", `alter database "Ünï db 😀" allow_connections true`)
 }
 
 // managed has roles ask as owners of managed servers give them, last of all one that may not call functions which
@@ -324,5 +399,70 @@ func alone(t *testing.T, standby *sandbox.Postgres) {
 			collectortest.Row("and streams from no primary", "receiver_streaming", collectortest.Hand, "0", 0),
 		}); err != nil {
 		t.Error(fmt.Errorf("a standby of archives: %w", err))
+	}
+}
+
+// cascade has a standby that does not replay what it receives feed another one, which does. Each of the three says what
+// psql finds there.
+func cascade(t *testing.T, one, two *sandbox.Postgres) {
+	t.Helper()
+	three := standby(t, two, nil)
+	servertest.Exec(t, one.URL, "create table committed ()")
+	servertest.Eventually(t, "it has replayed a commit", func() bool {
+		return servertest.Ask(t, two.URL, "select (pg_last_xact_replay_timestamp() is not null)::text") == "true"
+	})
+	servertest.Exec(t, two.URL, "select pg_wal_replay_pause()")
+	servertest.Eventually(t, "it is paused", func() bool {
+		return servertest.Ask(t, two.URL, "select pg_get_wal_replay_pause_state()") == "paused"
+	})
+	servertest.Exec(t, one.URL, "create table flood as select n, md5(n::text) from generate_series(1, 30000) n")
+	written := servertest.Ask(t, one.URL, "select pg_current_wal_flush_lsn()::text")
+	servertest.Eventually(t, "the last one has replayed it", func() bool {
+		return servertest.Ask(t, three.URL, fmt.Sprintf("select (pg_last_wal_replay_lsn() >= '%s')::text", written)) == "true"
+	})
+	const (
+		hand, psql, absent = collectortest.Hand, "psql", collectortest.Absent
+
+		received = "select greatest(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), %s), 0)"
+	)
+	is := collectortest.Row
+	for _, at := range []struct {
+		name   string
+		server *sandbox.Postgres
+		table  []collectortest.Oddity
+	}{
+		{"the primary", one, []collectortest.Oddity{
+			is("a standby that is paused", `standby_lag_bytes{standby="two",address="127.0.0.1"}`, psql,
+				"select pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) from pg_stat_replication", 0.1),
+			is("for how long", `standby_lag_seconds{standby="two",address="127.0.0.1"}`, psql,
+				"select extract(epoch from replay_lag) from pg_stat_replication", 300),
+			is("it is not behind itself", "replay_lag_bytes", hand, absent, 0),
+		}},
+		{"the standby that is paused", two, []collectortest.Oddity{
+			is("what it has not replayed", "replay_lag_bytes", psql, fmt.Sprintf(received, "pg_last_wal_replay_lsn()"), 0.1),
+			is("since when", "replay_lag_seconds", psql,
+				"select extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())", 300),
+			is("it receives all the same", "receiver_streaming", hand, "1", 0),
+			is("a standby of it that has replayed more than it has", `standby_lag_bytes{standby="two",address="127.0.0.1"}`,
+				psql, fmt.Sprintf(received, "replay_lsn")+" from pg_stat_replication", 0),
+		}},
+		{"the last one", three, []collectortest.Oddity{
+			is("it has replayed all", "replay_lag_bytes", psql, fmt.Sprintf(received, "pg_last_wal_replay_lsn()"), 0),
+			is("which is no lag", "replay_lag_seconds", hand, "0", 0),
+			is("it is a standby", "in_recovery", hand, "1", 0),
+		}},
+	} {
+		p := looked(t, target.PostgresConfig{URL: at.server.URL})
+		servertest.Eventually(t, at.name, func() error { // servers log a little when no one writes
+			return collectortest.Odd("upkeep_postgres_", collectortest.Answer(t, postgres.Replication(p)),
+				map[string]collectortest.Source{psql: collectortest.PSQL(t, at.server.URL)}, at.table)
+		})
+	}
+	if behind := servertest.Ask(t, two.URL, "select pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::int8::text"); len(behind) < 6 {
+		t.Errorf("the standby is %s bytes behind, too few for the test", behind)
+	}
+	servertest.Exec(t, two.URL, "select pg_wal_replay_resume()")
+	if err := three.Stop(); err != nil {
+		t.Fatal(err)
 	}
 }

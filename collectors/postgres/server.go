@@ -16,8 +16,9 @@ func Server(t *target.Postgres) collectors.Collector {
 		target: t,
 		up: &collectors.Metric{Name: "upkeep_postgres_up", Type: collectors.Gauge,
 			Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
-		down: gauge("down", "1, with the reason why the server does not answer; absent while it does.",
-			"reason").WithoutPanel("the reason of upkeep_postgres_up, for the text of its alert"),
+		down: gauge("down", "1, with the reason why the server does not answer, or cannot be asked by its pooler; "+
+			"absent while it can.", "reason").
+			WithoutPanel("the reason of upkeep_postgres_up, for the text of its alert"),
 		info: &collectors.Metric{Name: "upkeep_postgres_info", Type: collectors.Gauge,
 			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}},
 		start: &collectors.Metric{Name: "upkeep_postgres_start_timestamp_seconds", Type: collectors.Gauge,
@@ -35,8 +36,9 @@ target has databases or exclude. A server that
 does not answer is the answer 0 of upkeep_postgres_up, not a failed collection; the
 reason is a label of upkeep_postgres_down: authentication, connection_refused,
 connections (there are as many as it takes), database (it is not there),
-name_resolution, starting (or shutting down), timeout, tls, or other. A name in
-databases that no database has, or none that the role may connect to, is an error of
+name_resolution, starting (or shutting down), timeout, tls, or other. Behind a PgBouncer
+that pools by statement no question is asked: the reason is pool_mode, and up is 1. A name
+in databases that no database has, or none that the role may connect to, is an error of
 this collector; one in exclude is in the log and in upkeep status.`,
 		Metrics: []*collectors.Metric{c.up, c.down, c.info, c.start},
 		Every:   15 * time.Second,
@@ -56,7 +58,11 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		w.Set(c.up, 0, c.target.Name)
+		answers := 0.0
+		if errors.Is(err, target.ErrPoolMode) {
+			answers = 1
+		}
+		w.Set(c.up, answers, c.target.Name)
 		w.Set(c.down, 1, c.target.Name, target.Reason(err))
 		w.Down(err)
 		return nil

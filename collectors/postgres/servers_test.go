@@ -228,6 +228,7 @@ func TestStandby(t *testing.T) {
 			t.Errorf("%s on a standby: %v", c.Name, err)
 		}
 	}
+	cascade(t, one, two)
 	unused := postgres.UnusedIndex(primary)
 	const sample = `index_unused_bytes{server="s",database="postgres",schema="public",table="t",index="t_a`
 	// and a slot for one that is away

@@ -13,8 +13,9 @@ import (
 // Keyspace reports how many keys there are and whether they are found.
 func Keyspace(t *target.Redis) collectors.Collector {
 	c := keyspace{
-		target:   t,
-		keys:     gauge("keys", "Number of keys in a database; absent for a database without any.", "db"),
+		target: t,
+		keys: gauge("keys", "Number of keys in a database; absent for a database without any, and while the "+
+			"server reads its data set.", "db"),
 		expiring: gauge("expiring_keys", "Number of keys in a database with a TTL.", "db"),
 		fields: []field{
 			{"expired_keys", counter("expired_keys_total",
@@ -30,7 +31,7 @@ func Keyspace(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Keyspace reports how many keys there are, how many of them have an end, and whether reads find theirs.
 
-Reads INFO keyspace and stats. Rights: +info. Cost: one INFO;
+Reads INFO keyspace, stats and persistence. Rights: +info. Cost: one INFO;
 no key is looked at. A database without keys is not reported by the server, and
 so not here.`,
 		Metrics: declared(c.fields, c.keys, c.expiring),
@@ -47,11 +48,14 @@ type keyspace struct {
 }
 
 func (c keyspace) collect(ctx context.Context, w *collectors.Writer) error {
-	i, err := readInfo(ctx, c.target, "keyspace", "stats")
+	i, err := readInfo(ctx, c.target, "keyspace", "stats", "persistence")
 	if err != nil {
 		return err
 	}
 	i.write(w, c.target.Name, c.fields)
+	if i.loading() {
+		return nil // a part of the keys is there
+	}
 	for name, value := range i {
 		number, ok := strings.CutPrefix(name, "db")
 		if !ok {

@@ -164,14 +164,26 @@ func oddities(t *testing.T) []oddity {
 		{name: "too many clients", args: []string{"--maxclients", "1"},
 			before: func(t *testing.T, c *goredis.Client) {
 				t.Helper()
-				held := c.Conn() // until the test ends
-				t.Cleanup(func() { _ = held.Close() })
-				if err := held.Ping(t.Context()).Err(); err != nil {
-					t.Fatal(err)
-				}
+				servertest.Eventually(t, "the client that has started the server has gone", func() bool {
+					held := c.Conn()
+					t.Cleanup(func() { _ = held.Close() }) // until the test ends
+					return held.Ping(t.Context()).Err() == nil
+				})
 			},
 			rows:    []row{{"up", hand, "0", 0}}, // the server's words may be lost with the connection
 			failing: []string{"redis/"}},
+		{name: "reads its data set", args: []string{"--enable-debug-command", "yes", "--rdbcompression", "no",
+			"--loading-process-events-interval-bytes", "1024"}, before: loads,
+			rows: []row{{"up", hand, "1", 0}, {`down{reason="loading"}`, cli, "loading", 0},
+				{"clients_max", cli, "maxclients", 0}, {"memory_used_bytes", cli, "used_memory", 0.5},
+				{`keys{db="0"}`, hand, absent, 0}, {`expiring_keys{db="0"}`, hand, absent, 0}}},
+		{name: "has read it", args: []string{"--enable-debug-command", "yes"},
+			before: func(t *testing.T, c *goredis.Client) {
+				t.Helper()
+				do("set", "k", "v")(t, c)
+				do("debug", "reload")(t, c)
+			},
+			rows: whole(row{`keys{db="0"}`, cli, "db0.keys", 0}, row{`down{reason="loading"}`, hand, absent, 0})},
 		{name: "busy with a script", args: []string{"--busy-reply-threshold", "50"},
 			before: func(t *testing.T, c *goredis.Client) {
 				t.Helper()
@@ -194,6 +206,33 @@ func oddities(t *testing.T) []oddity {
 			},
 			rows: down("1", "busy"), failing: []string{"redis/"}},
 	}
+}
+
+// loads has a server read its data set until the end of the test.
+func loads(t *testing.T, c *goredis.Client) {
+	t.Helper()
+	for i := range 400 {
+		if err := c.Set(t.Context(), strconv.Itoa(i), strings.Repeat("v", 2048), time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.ConfigSet(t.Context(), "key-load-delay", "50000").Err(); err != nil {
+		t.Fatal(err)
+	}
+	held := c.WithTimeout(time.Hour)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = held.Do(context.WithoutCancel(t.Context()), "debug", "reload").Err() // it ends when it may be quick
+	}()
+	t.Cleanup(func() {
+		_ = c.ConfigSet(context.Background(), "key-load-delay", "0").Err() // what has read all needs none
+		<-ended
+	})
+	servertest.Eventually(t, "the server loads", func() bool {
+		err := c.Get(t.Context(), "k").Err()
+		return err != nil && strings.HasPrefix(err.Error(), "LOADING")
+	})
 }
 
 // However a server is run, what it reports is exported, and it is down only where it does not

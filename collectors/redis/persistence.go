@@ -161,7 +161,7 @@ func ReadPersistence(ctx context.Context, c Asker) (s Snapshot, err error) {
 	s = Snapshot{
 		LastSave: time.Unix(int64(last), 0).UTC(), Saves: -1, Changes: int64(changes),
 		OK: i["rdb_last_bgsave_status"] == "ok", InProgress: i["rdb_bgsave_in_progress"] == "1",
-		Loading: i["loading"] == "1",
+		Loading: i.loading(),
 		AOF:     i["aof_enabled"] == "1", AOFOK: i["aof_last_write_status"] == "ok",
 		Rewriting: i["aof_rewrite_in_progress"] == "1" || i["aof_rewrite_scheduled"] == "1",
 		Scheduled: i["aof_rewrite_scheduled"] == "1" && i["aof_rewrite_in_progress"] != "1",

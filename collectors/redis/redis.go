@@ -133,6 +133,9 @@ func (i info) clock() (at time.Time, known bool) {
 	return time.UnixMicro(usec), err == nil
 }
 
+// loading reports whether the server reads its data set. It answers INFO meanwhile, and refuses nearly all else.
+func (i info) loading() bool { return i["loading"] == "1" }
+
 func one(b bool) float64 {
 	if b {
 		return 1

@@ -20,7 +20,8 @@ func Server(t *target.Redis) collectors.Collector {
 		up: &collectors.Metric{Name: "upkeep_redis_up", Type: collectors.Gauge,
 			Help: "1 when the server answers, though it may refuse the question; 0 when it does not, or refuses " +
 				"the user.", Labels: []string{"server"}},
-		down: gauge("down", "1, with the reason why the server cannot be asked; absent while it can.",
+		down: gauge("down", "1, with the reason why the server refuses commands or does not answer; absent while it "+
+			"takes them.",
 			"reason").WithoutPanel("the reason of upkeep_redis_up, for the text of its alert"),
 		info: &collectors.Metric{Name: "upkeep_redis_info", Type: collectors.Gauge,
 			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}},
@@ -32,7 +33,7 @@ func Server(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Server reports whether the server answers, its version and its start time.
 
-Reads INFO server. Rights: +info. Cost: one INFO. A server
+Reads INFO server and persistence. Rights: +info. Cost: one INFO. A server
 that does not answer is the answer 0 of upkeep_redis_up, not a failed collection. One that
 is busy with a script, reads its data set or refuses INFO answers. The reason is a label of
 upkeep_redis_down: authentication, connection_refused, connections (there are as many as it
@@ -51,11 +52,15 @@ type server struct {
 }
 
 func (c server) collect(ctx context.Context, w *collectors.Writer) error {
-	i, err := readInfo(ctx, c.target, "server")
+	i, err := readInfo(ctx, c.target, "server", "persistence")
 	if err != nil {
 		return unanswered(ctx, w, c.target.Name, c.up, c.down, err)
 	}
 	w.Set(c.up, 1, c.target.Name)
+	if i.loading() {
+		w.Set(c.down, 1, c.target.Name, loading)
+		w.Down(errors.New("the server reads its data set, and refuses other commands until it has"))
+	}
 	w.Set(c.info, 1, c.target.Name, i.version())
 	now, known := i.clock()
 	if uptime, ok := i.number("uptime_in_seconds"); ok && known {
@@ -77,6 +82,9 @@ func unanswered(ctx context.Context, w *collectors.Writer, name string, up, down
 	return nil
 }
 
+// loading is the reason of a server that reads its data set.
+const loading = "loading"
+
 // reason says why a server cannot be asked, and whether it answers all the same.
 func reason(err error) (up bool, why string) {
 	said, ok := errors.AsType[redis.Error](err)
@@ -92,7 +100,7 @@ func reason(err error) (up bool, why string) {
 		{"ERR invalid password", false, target.ReasonAuthentication},
 		{"ERR AUTH", false, target.ReasonAuthentication},
 		{"ERR max number of clients", false, target.ReasonConnections},
-		{"BUSY", true, "busy"}, {"LOADING", true, "loading"}, {"NOPERM", true, "permission"}} {
+		{"BUSY", true, "busy"}, {"LOADING", true, loading}, {"NOPERM", true, "permission"}} {
 		if strings.HasPrefix(text, of.begins) {
 			return of.up, of.why
 		}
@@ -150,7 +158,7 @@ func ReadState(ctx context.Context, c *redis.Client) (s State, err error) {
 	}
 	s.Replica, s.LinkUp, s.Syncing = i["role"] == "slave", i["master_link_status"] == "up",
 		i["master_sync_in_progress"] == "1"
-	s.Cluster, s.Loading = i["cluster_enabled"] == "1" || i["redis_mode"] == "cluster", i["loading"] == "1"
+	s.Cluster, s.Loading = i["cluster_enabled"] == "1" || i["redis_mode"] == "cluster", i.loading()
 	loaded, known := i.number("rdb_last_load_keys_loaded")
 	ended, _ := i.number("rdb_last_load_keys_expired")
 	if s.Loaded = int64(loaded + ended); !known {

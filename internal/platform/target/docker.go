@@ -267,13 +267,27 @@ func (d *Docker) ImageTagged(ctx context.Context, id string) (time.Time, error) 
 	return i.Metadata.LastTagTime, err
 }
 
-// ImageLayers returns the layers of an image, the lowest first, by the digests of what is in them.
-func (d *Docker) ImageLayers(ctx context.Context, id string) ([]string, error) {
+// ImageLayers returns the layers of an image, the lowest first, by the digests of what is in them, and their size.
+func (d *Docker) ImageLayers(ctx context.Context, id string) (layers []string, size int64, err error) {
 	if err := plain(id); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	i, err := asked(ctx, d, func(c *client.Client) (image.InspectResponse, error) { return c.ImageInspect(ctx, id) })
-	return i.RootFS.Layers, err
+	return i.RootFS.Layers, i.Size, err
+}
+
+// ImagesInUse returns the IDs of the images that containers have, running or not.
+func (d *Docker) ImagesInUse(ctx context.Context) ([]string, error) {
+	list, err := d.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(list))
+	for i, c := range list {
+		ids[i] = c.ImageID
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // DiskUsage returns what the engine keeps on disk, of the kinds that are named: image,

@@ -322,6 +322,8 @@ type Database struct {
 	asked  time.Time // when the last question ended
 
 	away atomic.Int64 // until when no connection is made: Unix time in nanoseconds
+
+	down atomic.Pointer[string] // the reason why the last connection could not be made; nil where it was
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // yielded returns an error while the database is to be left alone.
@@ -17,6 +18,15 @@ func (d *Database) yielded() error {
 		return fmt.Errorf("database %s is being dropped, renamed or copied: it is asked again afterwards", d.name)
 	}
 	return nil
+}
+
+// poolMode returns what an error says of the way in which a pooler works.
+func poolMode(err error) error {
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && strings.Contains(said.Message, "in statement pooling mode") {
+		return ErrPoolMode
+	}
+	return err
 }
 
 // settings are the statements that make a session one for reading. A table that
@@ -46,10 +56,27 @@ func (d *Database) connect(ctx context.Context) error {
 		return err
 	}
 	err := d.dial(ctx)
+	d.note(ctx, err)
 	if err != nil && d.slots != nil {
 		<-d.slots
 	}
 	return err
+}
+
+// note remembers whether a connection could be made. One that we gave up says nothing about the database, and of
+// what is wrong with the server as a whole the server's own connection tells.
+func (d *Database) note(ctx context.Context, err error) {
+	if err == nil {
+		d.down.Store(nil)
+		return
+	}
+	switch reason := Reason(err); {
+	case errors.Is(context.Cause(ctx), context.Canceled):
+	case reason == ReasonRefused, reason == ReasonStarting, reason == ReasonName, reason == ReasonTLS:
+		d.down.Store(nil)
+	default:
+		d.down.Store(&reason)
+	}
 }
 
 // slot waits until one more connection may be opened.

@@ -97,7 +97,7 @@ func (d *Database) begin(ctx context.Context) error {
 	if reused && ctx.Err() == nil {
 		return d.begin(ctx)
 	}
-	return err
+	return poolMode(err)
 }
 
 // end ends the transaction, where there is one, and the turn.
@@ -185,7 +185,31 @@ func (p *Postgres) Databases(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return slices.DeleteFunc(names, p.LeavesAlone), err
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, p.LeavesAlone)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, d := range p.databases {
+		if !slices.Contains(names, name) { // it is no longer asked, so it is not known whether it could be
+			d.down.Store(nil)
+		}
+	}
+	return names, nil
+}
+
+// Down returns the databases to which the last connection could not be made, with the reason. It connects to none.
+func (p *Postgres) Down() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[string]string)
+	for name, d := range p.databases {
+		if reason := d.down.Load(); reason != nil {
+			all[name] = *reason
+		}
+	}
+	return all
 }
 
 // LeavesAlone reports whether upkeep neither reads nor changes a database.

@@ -21,15 +21,24 @@ const (
 	ReasonConnections    = "connections"        // the server has as many as it takes
 	ReasonDatabase       = "database"           // the database that the URL names is not there
 	ReasonName           = "name_resolution"
-	ReasonStarting       = "starting" // or it is shutting down
+	ReasonPoolMode       = "pool_mode" // a pooler answers that takes no transactions
+	ReasonStarting       = "starting"  // or it is shutting down
 	ReasonTimeout        = "timeout"
 	ReasonTLS            = "tls"
 	ReasonOther          = "other"
 )
 
+// ErrPoolMode says that PgBouncer hands out a session for one statement alone: whether that one is read-only, and what
+// else holds for it, cannot be said there.
+var ErrPoolMode = errors.New("PgBouncer pools by statement, where upkeep cannot hold its questions to be read-only: " +
+	"let the URL lead to the server itself, or to a pool with pool_mode = transaction or session")
+
 // Reason returns why a connection could not be made or used. What a PostgreSQL server says
 // itself counts more than how far the network let us.
 func Reason(err error) string {
+	if errors.Is(err, ErrPoolMode) {
+		return ReasonPoolMode
+	}
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return reasonOf(said.Code)
 	}

@@ -27,6 +27,7 @@ func TestReason(t *testing.T) {
 		err  error
 		want string
 	}{
+		{fmt.Errorf("version: %w", target.ErrPoolMode), target.ReasonPoolMode},
 		{said("28P01"), target.ReasonAuthentication},
 		{said("28000"), target.ReasonAuthentication},
 		{said("3D000"), target.ReasonDatabase},
