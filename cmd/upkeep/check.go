@@ -42,7 +42,8 @@ there is no such file.`,
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().BoolVar(&connect, "connect", false, "log in to every server, probe each service, and check versions, rights and extensions")
+	cmd.Flags().BoolVar(&connect, "connect", false,
+		"log in to every server, probe each service, and check versions, rights and extensions")
 	cmd.Flags().BoolVar(&strict, "strict", false, "treat warnings as errors")
 	return cmd
 }

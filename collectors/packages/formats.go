@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf16"
-
-	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
 // formats are the programs whose reports can be read.
@@ -36,12 +34,6 @@ func plain(text []byte) []byte {
 		units = append(units, order.Uint16(text))
 	}
 	return []byte(string(utf16.Decode(units)))
-}
-
-// quoted returns what a report says in its own words, so that it can be shown.
-func quoted(text string) string {
-	const most = 300
-	return strings.TrimSpace(fmt.Sprintf("%.*s", most, visible.Text(text)))
 }
 
 func pip(text []byte, t *tally) error {

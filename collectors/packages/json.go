@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
 // decode reads JSON that another program wrote. Its errors are in the words of the file: a line, and the keys as
@@ -40,6 +42,12 @@ func decode(text []byte, into any) error {
 		return fmt.Errorf("%s is no time; one like 2026-01-31T12:00:00Z was expected", quoted(e.Value))
 	}
 	return errors.New("one of its times is no text; one like 2026-01-31T12:00:00Z was expected")
+}
+
+// quoted returns what a report says in its own words, so that it can be shown.
+func quoted(text string) string {
+	const most = 300
+	return strings.TrimSpace(fmt.Sprintf("%.*s", most, visible.Text(text)))
 }
 
 // lineOf returns the line of an offset, from 1.

@@ -126,6 +126,9 @@ func (d *Docker) Close() {
 	}
 }
 
+// noEngine reports whether an engine could not be connected to: its client says no more.
+func noEngine(err error) bool { return client.IsErrConnectionFailed(err) }
+
 // answers is the transport to an engine: an answer that is not a success is an error with its
 // status, and none is larger than it may be.
 type answers struct{ *http.Transport }

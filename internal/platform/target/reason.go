@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/docker/docker/client"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -58,7 +57,7 @@ func Reason(err error) string {
 		return ReasonTLS
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), ok && network.Timeout():
 		return ReasonTimeout
-	case client.IsErrConnectionFailed(err): // Docker's client says no more
+	case noEngine(err):
 		return ReasonRefused
 	}
 	return ReasonOther

@@ -259,7 +259,7 @@ func (d *decoder) probed(n *yaml.Node, value, key string) {
 	}
 }
 
-// wrongPort reports whether a URL has a port that is none: parsing a URL takes any number.
+// wrongPort reports whether a URL has a port that does not exist: parsing a URL takes any number.
 func wrongPort(u *url.URL) bool {
 	return u != nil && u.Port() != "" && (!isPort(u.Port()) || strings.Trim(u.Port(), "0") == "")
 }

@@ -25,8 +25,21 @@ func Database(ctx context.Context, t *target.Postgres, r remediate.Request) (*ta
 		}
 		return t.Database(name)
 	}
+	if name := r.Subject["database"]; t.LeavesAlone(name) {
+		return nil, &excludedError{server: t.Name, database: name}
+	}
 	return nil, fmt.Errorf("database %q: %w", r.Subject["database"], remediate.ErrGone)
 }
+
+// An excludedError is about a database that the configuration leaves alone. For upkeep it is as one that is gone.
+type excludedError struct{ server, database string }
+
+func (e *excludedError) Error() string {
+	return fmt.Sprintf("database %q is excluded by the configuration of postgres %s; to work on it, change its "+
+		"databases or exclude", e.database, e.server)
+}
+
+func (e *excludedError) Is(err error) bool { return err == remediate.ErrGone }
 
 // Find returns the database of a request, and in it what the request is about,
 // for a plan: where it is not there, that is a refusal.
