@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
 
@@ -305,16 +306,16 @@ const reported = 50
 
 func (t *tally) report() *Report {
 	r := &Report{Lines: t.lines, NotJSON: t.broken, Errors: t.errors, Requests: t.requests, Slow: t.slow}
-	r.Templates = frequent(t.templates.sorted(), func(e *entry) uint64 { return e.Count })
-	endpoints := t.endpoints.sorted()
-	r.Endpoints = frequent(endpoints, func(e *entry) uint64 { return e.Count })
-	slices.SortStableFunc(endpoints, func(a, b *entry) int { return int(b.Slow) - int(a.Slow) })
-	r.Slowest = frequent(endpoints, func(e *entry) uint64 { return e.Slow })
+	r.Templates = frequent(t.templates.Sorted(), func(e *top.Entry) uint64 { return e.Count })
+	endpoints := t.endpoints.Sorted()
+	r.Endpoints = frequent(endpoints, func(e *top.Entry) uint64 { return e.Count })
+	slices.SortStableFunc(endpoints, func(a, b *top.Entry) int { return int(b.Slow) - int(a.Slow) })
+	r.Slowest = frequent(endpoints, func(e *top.Entry) uint64 { return e.Slow })
 	r.P50, r.P95, r.P99 = t.quantile(0.5), t.quantile(0.95), t.quantile(0.99)
 	return r
 }
 
-func frequent(all []*entry, count func(*entry) uint64) (out []Frequent) {
+func frequent(all []*top.Entry, count func(*top.Entry) uint64) (out []Frequent) {
 	for _, e := range all[:min(len(all), reported)] {
 		if n := count(e); n > 0 {
 			out = append(out, Frequent{e.Name, n, min(e.Over, n)})

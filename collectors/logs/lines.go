@@ -13,6 +13,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -151,18 +152,18 @@ func (c *lines) write(w *collectors.Writer) {
 // export exports the n most frequent and the rest. A template that was exported stays
 // exported while it is among the 2 n most frequent, so that its series continues. What was
 // counted before it was exported stays in the rest, which never decreases.
-func (c *lines) export(w *collectors.Writer, m *collectors.Metric, service string, t *top, n int) {
-	all := t.sorted()
+func (c *lines) export(w *collectors.Writer, m *collectors.Metric, service string, t *top.List, n int) {
+	all := t.Sorted()
 	for i, e := range all {
-		if e.exported = i < n || e.exported && i < 2*n; e.exported {
+		if e.Exported = i < n || e.Exported && i < 2*n; e.Exported {
 			if e.Name == "" || strings.EqualFold(e.Name, collectors.Other) {
-				e.exported = false
+				e.Exported = false
 				continue
 			}
-			w.Set(m, float64(e.sure()), c.target.Name, service, e.Name)
+			w.Set(m, float64(e.Sure()), c.target.Name, service, e.Name)
 		}
 	}
 	if len(all) > 0 {
-		w.Set(m, float64(t.rest), c.target.Name, service, collectors.Other)
+		w.Set(m, float64(t.Rest()), c.target.Name, service, collectors.Other)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
@@ -207,9 +208,9 @@ func writeLine(b *bytes.Buffer, text, stream string, random *rand.Rand) {
 
 // view is what of a tally is compared.
 func view(t *tally) any {
-	list := func(p *top) map[string][2]uint64 {
+	list := func(p *top.List) map[string][2]uint64 {
 		all := make(map[string][2]uint64)
-		for _, e := range p.sorted() {
+		for _, e := range p.Sorted() {
 			all[e.Name] = [2]uint64{e.Count, e.Slow}
 		}
 		return all
@@ -305,32 +306,6 @@ func TestFoldPath(t *testing.T) {
 	} {
 		if got := string(words.FoldPath(nil, []byte(tc.path))); got != tc.want {
 			t.Errorf("%q became %q, want %q", tc.path, got, tc.want)
-		}
-	}
-}
-
-// However many names there are, memory is bounded and the error is as promised.
-func TestTopIsBounded(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
-	p, truth := newTop(100), make(map[string]uint64)
-	const n = 200_000
-	for range n {
-		name := fmt.Sprintf("rare %d", random.IntN(50_000))
-		if random.IntN(2) == 0 {
-			name = fmt.Sprintf("often %d", random.IntN(20))
-		}
-		truth[name]++
-		p.add([]byte(name))
-	}
-	if len(p.byKey) != 100 || len(p.least) != 100 {
-		t.Errorf("%d names are held, want 100", len(p.byKey))
-	}
-	for i, e := range p.sorted() {
-		if got := truth[e.Name]; e.Count < got || e.sure() > got || e.Over > n/100 {
-			t.Errorf("%s came %d times and is counted %d (over by %d at most)", e.Name, got, e.Count, e.Over)
-		}
-		if i < 20 && !strings.HasPrefix(e.Name, "often") {
-			t.Errorf("%s is number %d", e.Name, i)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -38,23 +39,8 @@ type savedTally struct {
 	Missed    uint64          `json:"missed"`
 	Counts    [buckets]uint64 `json:"counts"`
 	Sum       float64         `json:"sum"`
-	Templates savedTop        `json:"templates"`
-	Endpoints savedTop        `json:"endpoints"`
-}
-
-// A savedTop has what is exported. What else was counted came so often as Gone at most.
-type savedTop struct {
-	All     uint64       `json:"all"`
-	Rest    uint64       `json:"rest"`
-	Gone    uint64       `json:"gone"`
-	Entries []savedEntry `json:"entries"`
-}
-
-type savedEntry struct {
-	Name  []byte `json:"name"` // as it is: it need not be UTF-8
-	Count uint64 `json:"count"`
-	Over  uint64 `json:"over"`
-	Slow  uint64 `json:"slow"`
+	Templates top.Saved       `json:"templates"`
+	Endpoints top.Saved       `json:"endpoints"`
 }
 
 // load reads what was saved; nil where nothing was.
@@ -101,36 +87,14 @@ func (k *keeper) write(path string, text []byte, number uint64) error {
 
 func (t *tally) saved() *savedTally {
 	return &savedTally{Lines: t.lines, Errors: t.errors, Slow: t.slow, Requests: t.requests, Plain: t.broken,
-		Missed: t.missed, Counts: t.counts, Sum: t.sum, Templates: t.templates.saved(), Endpoints: t.endpoints.saved()}
+		Missed: t.missed, Counts: t.counts, Sum: t.sum, Templates: t.templates.Saved(), Endpoints: t.endpoints.Saved()}
 }
 
 func (s *savedTally) tally(slowest float64) *tally {
 	t := newTally(slowest)
 	t.lines, t.errors, t.slow, t.requests, t.broken, t.missed = s.Lines, s.Errors, s.Slow, s.Requests, s.Plain, s.Missed
 	t.counts, t.sum = s.Counts, s.Sum
-	t.templates.restore(s.Templates)
-	t.endpoints.restore(s.Endpoints)
+	t.templates.Restore(s.Templates)
+	t.endpoints.Restore(s.Endpoints)
 	return t
-}
-
-func (t *top) saved() savedTop {
-	s := savedTop{All: t.all, Rest: t.rest, Gone: t.gone}
-	for _, e := range t.least {
-		if e.exported {
-			s.Entries = append(s.Entries, savedEntry{[]byte(e.Name), e.Count, e.Over, e.Slow})
-		} else {
-			s.Gone = max(s.Gone, e.Count)
-		}
-	}
-	return s
-}
-
-func (t *top) restore(s savedTop) {
-	for _, e := range s.Entries {
-		if len(t.least) < t.room {
-			had := t.enter(string(e.Name))
-			had.Count, had.Over, had.Slow, had.exported = e.Count, e.Over, e.Slow, true
-		}
-	}
-	t.all, t.rest, t.gone = s.All, s.Rest, s.Gone
 }

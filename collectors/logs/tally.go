@@ -3,6 +3,7 @@ package logs
 import (
 	"hash/maphash"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
@@ -25,8 +26,8 @@ type tally struct {
 	lines, errors, slow, requests uint64
 	broken                        uint64 // lines that are no JSON
 	missed                        uint64 // files that were gone before they were read
-	templates                     *top
-	endpoints                     *top
+	templates                     *top.List
+	endpoints                     *top.List
 	counts                        [buckets]uint64 // of durations
 	sum                           float64         // of durations, in seconds
 	slowest                       float64         // a request is slow beyond it, in milliseconds
@@ -39,11 +40,11 @@ type tally struct {
 // A cached is a path as it was written, and its endpoint.
 type cached struct {
 	path     string
-	endpoint *entry
+	endpoint *top.Entry
 }
 
 func newTally(slowest float64) *tally {
-	return &tally{templates: newTop(templateRoom), endpoints: newTop(endpointRoom), slowest: slowest,
+	return &tally{templates: top.New(templateRoom), endpoints: top.New(endpointRoom), slowest: slowest,
 		seed: maphash.MakeSeed(), known: make([]cached, cacheRoom)}
 }
 
@@ -79,20 +80,20 @@ func (t *tally) add(r *record) {
 // fail counts an error by its template.
 func (t *tally) fail(template []byte) {
 	t.errors++
-	t.templates.add(template)
+	t.templates.Add(template)
 }
 
 // endpoint counts a request. Most paths came before: what they fold to is kept.
-func (t *tally) endpoint(path []byte) *entry {
+func (t *tally) endpoint(path []byte) *top.Entry {
 	place := maphash.Bytes(t.seed, path) % cacheRoom
 	for _, at := range [...]uint64{place, place ^ 1} { // two paths that meet do not drive each other out
-		if had := &t.known[at]; had.path == string(path) && had.endpoint != nil && !had.endpoint.gone {
-			t.endpoints.count(had.endpoint)
+		if had := &t.known[at]; had.path == string(path) && had.endpoint != nil && !had.endpoint.Gone() {
+			t.endpoints.Again(had.endpoint)
 			return had.endpoint
 		}
 	}
 	t.scratch = words.FoldPath(t.scratch[:0], path)
-	e := t.endpoints.add(t.scratch)
+	e := t.endpoints.Add(t.scratch)
 	t.known[place^1] = t.known[place]
 	t.known[place] = cached{string(path), e}
 	return e
@@ -131,8 +132,8 @@ func bucketOf(ms float64) int {
 func (t *tally) merge(o *tally) {
 	t.lines, t.errors, t.slow, t.requests, t.broken = t.lines+o.lines, t.errors+o.errors, t.slow+o.slow,
 		t.requests+o.requests, t.broken+o.broken
-	t.templates.merge(o.templates)
-	t.endpoints.merge(o.endpoints)
+	t.templates.Merge(o.templates)
+	t.endpoints.Merge(o.endpoints)
 	for i, n := range o.counts {
 		t.counts[i] += n
 	}

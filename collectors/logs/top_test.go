@@ -11,47 +11,12 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// What several have counted is merged into one with the same promise: no count is too small,
-// nor larger than by Over; also of a name that one of them had to give up.
-func TestMergedTopsAreBounds(t *testing.T) {
-	for seed := range uint64(30) {
-		random := rand.New(rand.NewPCG(seed, 5))
-		total, truth := newTop(20), make(map[string]uint64)
-		var all uint64
-		for range 1 + random.IntN(5) {
-			part := newTop(20)
-			names := 1 + random.IntN(120) // some parts have room for all
-			for range random.IntN(2000) {
-				name := fmt.Sprint(min(random.IntN(names), random.IntN(names)))
-				part.add([]byte(name))
-				truth[name]++
-				all++
-			}
-			total.merge(part)
-		}
-		if total.all != all || len(total.byKey) > 20 || len(total.byKey) != len(total.least) {
-			t.Fatalf("seed %d: %d of %d, %d names", seed, total.all, all, len(total.byKey))
-		}
-		for _, e := range total.sorted() {
-			if got := truth[e.Name]; e.Count < got || e.sure() > got || e.Over > e.Count {
-				t.Errorf("seed %d: %s came %d times and is counted %d, over by %d at most", seed, e.Name, got, e.Count,
-					e.Over)
-			}
-		}
-		for name, n := range truth {
-			if total.byKey[name] == nil && n > total.leastFrequent().Count {
-				t.Errorf("seed %d: %s came %d times and is not there, and the last has %d", seed, name, n,
-					total.leastFrequent().Count)
-			}
-		}
-	}
-}
-
 // exported reads what export has written.
-func exported(t *testing.T, c *lines, limit int, top *top) map[string]float64 {
+func exported(t *testing.T, c *lines, limit int, top *top.List) map[string]float64 {
 	t.Helper()
 	w := collectors.NewWriter(collectors.Collector{Metrics: []*collectors.Metric{c.templates}})
 	c.export(w, c.templates, "service", top, limit)
@@ -71,10 +36,10 @@ func exported(t *testing.T, c *lines, limit int, top *top) map[string]float64 {
 func TestExportedStaysExported(t *testing.T) {
 	c := &lines{following: following{target: &target.Docker{Name: "s"}}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
 		Labels: []string{"server", "service", "template"}}}
-	top := newTop(templateRoom)
+	top := top.New(templateRoom)
 	add := func(name string, n int) {
 		for range n {
-			top.add([]byte(name))
+			top.Add([]byte(name))
 		}
 	}
 	add("a", 30)
@@ -105,7 +70,7 @@ func TestExportedStaysExported(t *testing.T) {
 		if len(now) > 11 {
 			t.Fatalf("round %d: %d series", round, len(now))
 		}
-		for i, e := range top.sorted() {
+		for i, e := range top.Sorted() {
 			if _, is := now[e.Name]; !is && i < 5 {
 				t.Errorf("round %d: %s is number %d and not exported", round, e.Name, i)
 			}
@@ -125,9 +90,9 @@ func TestExportedStaysExported(t *testing.T) {
 func TestOtherIsExportedOnce(t *testing.T) {
 	c := &lines{following: following{target: &target.Docker{Name: "s"}}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
 		Labels: []string{"server", "service", "template"}}}
-	top := newTop(templateRoom)
+	top := top.New(templateRoom)
 	for _, name := range []string{"other", "Other", "", "a"} {
-		top.add([]byte(name))
+		top.Add([]byte(name))
 	}
 	for round := range 3 {
 		if got := exported(t, c, 20, top); len(got) != 2 || got["a"] != 1+float64(round) ||
@@ -135,7 +100,7 @@ func TestOtherIsExportedOnce(t *testing.T) {
 			t.Errorf("round %d: %v", round, got)
 		}
 		for _, name := range []string{"other", "Other", "", "a"} {
-			top.add([]byte(name))
+			top.Add([]byte(name))
 		}
 	}
 }
