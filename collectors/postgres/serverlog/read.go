@@ -163,31 +163,6 @@ func (r *Report) file(ctx context.Context, s *server, name string, count *tally)
 	return r.end(ctx, s, file, mostOfFiles, count)
 }
 
-// container reads the log of a container that the configuration names.
-func (r *Report) container(ctx context.Context, s *server, from target.PostgresLog, count *tally) error {
-	r.From = "log of container " + from.Container
-	all, err := from.Docker.Containers(ctx)
-	i := slices.IndexFunc(all, func(c target.Container) bool { return c.Name == from.Container })
-	switch {
-	case i < 0 && err != nil:
-		return err
-	case i < 0:
-		return &NotKnown{Why: fmt.Sprintf("engine %s has no container %q: correct log.container of the target",
-			from.Docker.Name, from.Container)}
-	}
-	folder, err := from.Docker.OpenLog(all[i])
-	if err != nil {
-		return denied(r.From, err)
-	}
-	defer folder.Close()
-	file, err := folder.Open(folder.Name())
-	if err != nil {
-		return denied(r.From, err)
-	}
-	defer func() { _ = file.Close() }() // read only
-	return r.end(ctx, s, file, mostOfFiles, count)
-}
-
 // denied says what makes a file readable, where a right is missing.
 func denied(what string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
