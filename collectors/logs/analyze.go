@@ -311,7 +311,7 @@ func (t *tally) report() *Report {
 	r.Endpoints = frequent(endpoints, func(e *top.Entry) uint64 { return e.Count })
 	slices.SortStableFunc(endpoints, func(a, b *top.Entry) int { return int(b.Slow) - int(a.Slow) })
 	r.Slowest = frequent(endpoints, func(e *top.Entry) uint64 { return e.Slow })
-	r.P50, r.P95, r.P99 = t.quantile(0.5), t.quantile(0.95), t.quantile(0.99)
+	r.P50, r.P95, r.P99 = t.durations.Quantile(0.5), t.durations.Quantile(0.95), t.durations.Quantile(0.99)
 	return r
 }
 
@@ -322,27 +322,4 @@ func frequent(all []*top.Entry, count func(*top.Entry) uint64) (out []Frequent) 
 		}
 	}
 	return out
-}
-
-// quantile returns how long a share of the requests took at most, taken to be
-// spread evenly within a bucket; beyond the last bucket its beginning.
-func (t *tally) quantile(q float64) time.Duration {
-	var all uint64
-	for _, n := range t.counts {
-		all += n
-	}
-	if all == 0 {
-		return 0
-	}
-	bounds, rank, lower := Bounds(), q*float64(all), 0.0
-	for i, n := range t.counts {
-		if i == len(bounds) {
-			break
-		}
-		if float64(n) >= rank {
-			return time.Duration((lower + (bounds[i]-lower)*rank/float64(n)) * float64(time.Second))
-		}
-		rank, lower = rank-float64(n), bounds[i]
-	}
-	return time.Duration(lower * float64(time.Second))
 }

@@ -18,6 +18,7 @@ import (
 // so is undone and validated by encoding/json.
 type reader struct {
 	fields  Fields
+	raw     bool      // the lines are as services wrote them, and not in the driver's objects
 	partial [2][]byte // what was written of a line so far, for stdout and stderr
 	skip    [2]bool   // the line was too long: its rest is passed over
 	last    [2][]byte // the end of what is passed over
@@ -35,6 +36,10 @@ type reader struct {
 // line of the service ended with it.
 func (r *reader) line(b []byte, rec *record) bool {
 	*rec = record{}
+	if r.raw {
+		r.whole(0, bytes.TrimLeft(b, "\x00"), nil, rec) // a truncated file may begin with a hole
+		return true
+	}
 	if r.fast(b, rec) {
 		return true
 	}
@@ -180,7 +185,7 @@ func (r *reader) fast(b []byte, rec *record) bool {
 			return false
 		}
 		// A quote within a string that is not escaped would have ended the outer one.
-		if !plainText(b[:c.at]) || bytes.Count(b[:c.at], []byte{'"'}) != prefixQuotes+2*c.strings {
+		if !words.Plain(b[:c.at]) || bytes.Count(b[:c.at], []byte{'"'}) != prefixQuotes+2*c.strings {
 			return false
 		}
 		c.choose(rec)

@@ -215,8 +215,8 @@ func view(t *tally) any {
 		}
 		return all
 	}
-	return []any{t.lines, t.errors, t.slow, t.requests, t.broken, t.counts, list(t.templates), list(t.endpoints),
-		int64(t.sum * 1000)}
+	return []any{t.lines, t.errors, t.slow, t.requests, t.broken, t.durations.Counts, list(t.templates), list(t.endpoints),
+		int64(t.durations.Sum * 1000)}
 }
 
 func reference(text []byte) *tally {

@@ -3,17 +3,10 @@ package logs
 import (
 	"hash/maphash"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/latency"
 	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
-
-// Bounds are the ends of the buckets of a request's duration, in seconds.
-func Bounds() []float64 {
-	return []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
-}
-
-// buckets is len(Bounds()) and one beyond them.
-const buckets = 12
 
 const (
 	templateRoom = 500  // of errors that are counted at a time
@@ -28,9 +21,8 @@ type tally struct {
 	missed                        uint64 // files that were gone before they were read
 	templates                     *top.List
 	endpoints                     *top.List
-	counts                        [buckets]uint64 // of durations
-	sum                           float64         // of durations, in seconds
-	slowest                       float64         // a request is slow beyond it, in milliseconds
+	durations                     latency.Histogram
+	slowest                       float64 // a request is slow beyond it, in milliseconds
 
 	seed    maphash.Seed
 	scratch []byte
@@ -72,8 +64,7 @@ func (t *tally) add(r *record) {
 		t.slow++
 	}
 	if r.timed {
-		t.counts[bucketOf(r.duration)]++
-		t.sum += r.duration / 1000
+		t.durations.Add(r.duration)
 	}
 }
 
@@ -99,43 +90,11 @@ func (t *tally) endpoint(path []byte) *top.Entry {
 	return e
 }
 
-// bucketOf returns the bucket of a duration in milliseconds.
-func bucketOf(ms float64) int {
-	switch {
-	case ms <= 5:
-		return 0
-	case ms <= 10:
-		return 1
-	case ms <= 25:
-		return 2
-	case ms <= 50:
-		return 3
-	case ms <= 100:
-		return 4
-	case ms <= 250:
-		return 5
-	case ms <= 500:
-		return 6
-	case ms <= 1000:
-		return 7
-	case ms <= 2500:
-		return 8
-	case ms <= 5000:
-		return 9
-	case ms <= 10000:
-		return 10
-	}
-	return 11
-}
-
 // merge adds what another has counted.
 func (t *tally) merge(o *tally) {
 	t.lines, t.errors, t.slow, t.requests, t.broken = t.lines+o.lines, t.errors+o.errors, t.slow+o.slow,
 		t.requests+o.requests, t.broken+o.broken
 	t.templates.Merge(o.templates)
 	t.endpoints.Merge(o.endpoints)
-	for i, n := range o.counts {
-		t.counts[i] += n
-	}
-	t.sum += o.sum
+	t.durations.Merge(o.durations)
 }

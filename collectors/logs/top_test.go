@@ -2,24 +2,21 @@ package logs
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/logs/top"
-	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // exported reads what export has written.
-func exported(t *testing.T, c *lines, limit int, top *top.List) map[string]float64 {
+func exported(t *testing.T, c *collectors.Metric, limit int, top *top.List) map[string]float64 {
 	t.Helper()
-	w := collectors.NewWriter(collectors.Collector{Metrics: []*collectors.Metric{c.templates}})
-	c.export(w, c.templates, "service", top, limit)
+	w := collectors.NewWriter(collectors.Collector{Metrics: []*collectors.Metric{c}})
+	export(w, c, "s", "service", top, limit)
 	all := make(map[string]float64)
 	for _, m := range regexp.MustCompile(`template="([^"]*)"\} (\S+)`).FindAllStringSubmatch(string(w.Text()), -1) {
 		v, err := strconv.ParseFloat(m[2], 64)
@@ -34,8 +31,7 @@ func exported(t *testing.T, c *lines, limit int, top *top.List) map[string]float
 // The most frequent are exported; one that was exported stays while it is among twice as many,
 // so that its series does not come and go; and no series decreases.
 func TestExportedStaysExported(t *testing.T) {
-	c := &lines{following: following{target: &target.Docker{Name: "s"}}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
-		Labels: []string{"server", "service", "template"}}}
+	c := &collectors.Metric{Name: "m", Type: collectors.Counter, Labels: []string{"server", "service", "template"}}
 	top := top.New(templateRoom)
 	add := func(name string, n int) {
 		for range n {
@@ -88,8 +84,7 @@ func TestExportedStaysExported(t *testing.T) {
 // A template that is called as the rest is, or has no name, is in the rest: it would be a
 // second series of one name.
 func TestOtherIsExportedOnce(t *testing.T) {
-	c := &lines{following: following{target: &target.Docker{Name: "s"}}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
-		Labels: []string{"server", "service", "template"}}}
+	c := &collectors.Metric{Name: "m", Type: collectors.Counter, Labels: []string{"server", "service", "template"}}
 	top := top.New(templateRoom)
 	for _, name := range []string{"other", "Other", "", "a"} {
 		top.Add([]byte(name))
@@ -101,49 +96,6 @@ func TestOtherIsExportedOnce(t *testing.T) {
 		}
 		for _, name := range []string{"other", "Other", "", "a"} {
 			top.Add([]byte(name))
-		}
-	}
-}
-
-// A quantile lies in the bucket that has it, and quantiles are in order; without a request
-// the quantile is 0.
-func TestQuantiles(t *testing.T) {
-	random := rand.New(rand.NewPCG(8, 8))
-	bounds := Bounds()
-	if got := newTally(0).quantile(0.5); got != 0 {
-		t.Errorf("of nothing: %s", got)
-	}
-	for n := range 200 {
-		tally, times := newTally(0), make([]float64, 1+random.IntN(50))
-		for i := range times {
-			times[i] = math.Exp(random.Float64()*12 - 2) // milliseconds, up to 22 s
-			tally.add(&record{json: true, timed: true, duration: times[i]})
-		}
-		last := time.Duration(0)
-		for _, q := range []float64{0.01, 0.5, 0.95, 0.99, 1} {
-			got := tally.quantile(q)
-			within := 0 // took that long at most, by the buckets
-			for _, ms := range times {
-				if i := bucketOf(ms); i < len(bounds) && bounds[i] <= got.Seconds()+1e-9 || ms/1000 <= got.Seconds() {
-					within++
-				}
-			}
-			over := 0 // are in a bucket that begins behind it
-			for _, ms := range times {
-				if i := bucketOf(ms); i > 0 && bounds[i-1] >= got.Seconds()+1e-9 {
-					over++
-				}
-			}
-			if got < last || float64(over) > (1-q)*float64(len(times))+1e-9 && got.Seconds() < bounds[len(bounds)-1] {
-				t.Fatalf("case %d: %v of %v is %s after %s; %d are within, %d beyond", n, q, times, got, last, within, over)
-			}
-			last = got
-		}
-	}
-	for ms, want := range map[float64]int{0: 0, 5: 0, math.Nextafter(5, 6): 1, 10000: 10, math.Nextafter(10000, 1e9): 11,
-		math.MaxFloat64: 11} {
-		if got := bucketOf(ms); got != want || got < len(bounds) && ms > bounds[got]*1000 {
-			t.Errorf("%v ms are in bucket %d, want %d", ms, got, want)
 		}
 	}
 }
