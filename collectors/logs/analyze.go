@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/share"
 	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
@@ -24,6 +24,7 @@ type Options struct {
 	Fields Fields
 	Slow   time.Duration // a request that takes longer is slow
 	Since  time.Time     // lines before it are passed over; zero: none is
+	Plain  bool          // the files have the lines as they were written; Since does not apply to them
 }
 
 // A Report is what the lines of some logs say.
@@ -48,14 +49,9 @@ type Frequent struct {
 	Over  uint64 `json:"over,omitempty"` // Count may be too large by so much
 }
 
-const (
-	chunk = 128 << 10 // what is read at once
+const chunk = 128 << 10 // what is read at once
 
-	// share is what one worker takes of a large file.
-	share = 64 << 20
-)
-
-// Analyze reads log files of Docker's json-file driver from their beginning, and
+// Analyze reads log files of Docker's json-file driver from their beginning, or plain ones, and
 // those that gzip has compressed.
 func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 	work := make(chan func() (*tally, error))
@@ -79,14 +75,14 @@ func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 		})
 	}
 	for _, file := range files {
-		parts, err := split(file)
+		parts, err := share.Split(file, o.Plain)
 		if err != nil {
 			mu.Lock()
 			faults = append(faults, err)
 			mu.Unlock()
 		}
 		for _, p := range parts {
-			work <- func() (*tally, error) { return p.read(ctx, o) }
+			work <- func() (*tally, error) { return read(ctx, p, o) }
 		}
 	}
 	close(work)
@@ -94,89 +90,26 @@ func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 	return total.report(), errors.Join(faults...)
 }
 
-// A part is a piece of a file that begins with a line of the service.
-type part struct {
-	file     string
-	from, to int64
-}
-
-// split cuts a large file where a line of the service ends.
-func split(file string) ([]part, error) {
-	f, err := files.Open(file)
+// read reads a piece of a file.
+func read(ctx context.Context, p share.Part, o Options) (*tally, error) {
+	f, err := files.Open(p.File)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // read only
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	size := info.Size()
-	if strings.HasSuffix(file, ".gz") {
-		return []part{{file, 0, size}}, nil
-	}
-	var parts []part
-	for from := int64(0); from < size; {
-		to := size
-		if from+share < size {
-			if to, err = boundary(f, from+share, size); err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
-			}
-		}
-		parts = append(parts, part{file, from, to})
-		from = to
-	}
-	return parts, nil
-}
-
-// boundary returns the first place from at on where a line of the file begins
-// and the one before it ended a line of the service.
-func boundary(f *os.File, at, size int64) (int64, error) {
-	const end = "\\n\","
-	buf := make([]byte, 64<<10)
-	var last []byte // of the line before
-	for at < size {
-		n, err := f.ReadAt(buf, at)
-		if n == 0 {
-			return size, err
-		}
-		for rest := buf[:n]; ; {
-			i := bytes.IndexByte(rest, '\n')
-			if i < 0 {
-				last = append(last, rest...)
-				break
-			}
-			whole := append(last, rest[:i]...) //nolint:gocritic // last is of no use any more
-			rest = rest[i+1:]
-			if bytes.Contains(whole, []byte(end)) {
-				return at + int64(n-len(rest)), nil
-			}
-			last = last[:0]
-		}
-		at += int64(n)
-	}
-	return size, nil
-}
-
-func (p part) read(ctx context.Context, o Options) (*tally, error) {
-	f, err := files.Open(p.file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // read only
-	var in io.Reader = io.NewSectionReader(f, p.from, p.to-p.from)
-	if strings.HasSuffix(p.file, ".gz") {
+	var in io.Reader = io.NewSectionReader(f, p.From, p.To-p.From)
+	if strings.HasSuffix(p.File, ".gz") {
 		if in, err = gzip.NewReader(f); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.file, err)
+			return nil, fmt.Errorf("%s: %w", p.File, err)
 		}
 	}
 	t := newTally(o.Slow.Seconds() * 1000)
-	c := counter{reader: reader{fields: o.Fields}, tally: t}
-	if !o.Since.IsZero() {
+	c := counter{reader: reader{fields: o.Fields, raw: o.Plain}, tally: t}
+	if !o.Since.IsZero() && !o.Plain {
 		c.since = []byte(o.Since.UTC().Format("2006-01-02T15:04:05"))
 	}
 	if _, err = c.Take(ctx, in, true); err != nil {
-		return t, fmt.Errorf("%s: %w", p.file, err)
+		return t, fmt.Errorf("%s: %w", p.File, err)
 	}
 	c.finish()
 	return t, nil

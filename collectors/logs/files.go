@@ -20,9 +20,10 @@ const logsMost = 1000
 
 // Files reports what the lines of the log files say that a machine's configuration names.
 func Files(t *target.Host) collectors.Collector {
-	c := &fileLines{families: newFamilies(), sources: t.Logs.Files, host: t, following: newFollowing(source{name: t.Name,
+	c := &fileLines{families: newFamilies(), sources: t.Logs.Files, host: t}
+	c.following = newFollowing(source{name: t.Name,
 		fields: t.Logs.Fields, closed: t.Closed(), raw: true,
-		open: func(k target.Container) (*target.LogFolder, error) { return t.OpenLog(k.LogPath) }})}
+		open: func(k target.Container) (*target.LogFolder, error) { return t.OpenLog(k.LogPath) }})
 	if t.Logs.State != "" {
 		c.state = filepath.Join(t.Logs.State, "files.json")
 	}
@@ -58,8 +59,8 @@ type fileLines struct {
 }
 
 func (c *fileLines) collect(ctx context.Context, w *collectors.Writer) error {
-	if len(c.sources) == 0 {
-		return collectors.ErrNoData
+	if len(c.sources) == 0 || ctx.Err() != nil {
+		return context.Cause(ctx) // there is nothing to read
 	}
 	select {
 	case c.lock <- struct{}{}:
@@ -122,7 +123,8 @@ func (c *fileLines) find(ctx context.Context) error {
 				break
 			}
 			there[path] = true
-			err := c.read(ctx, target.Container{ID: path, Name: path, Service: s.Service, LogPath: path}, c.old(s, path))
+			one := target.Container{ID: path, Name: path, Service: s.Service, LogPath: path}
+			err := c.read(ctx, one, c.old(s, path))
 			if err != nil {
 				faults = append(faults, fmt.Errorf("%q: %w", path, err))
 			}

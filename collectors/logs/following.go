@@ -10,6 +10,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
+	"github.com/ai-micro-service/upkeep/collectors/logs/keep"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -49,13 +50,15 @@ type following struct {
 	discover func(context.Context) error // looks for new logs; nil: the engine says of them
 	stirred  bool                        // something was created where there may be new logs
 
+	place *place // in a journal; nil: there was no look yet
+
 	watcher *follow.Watcher // nil: there are no notifications
 	parent  target.Container
 	running bool
 	saved   int64     // bytes of all logs, when their state was saved
 	at      time.Time // when it was
 	removed bool      // the folder of a log is gone since then
-	keeper  keeper
+	keeper  keep.Keeper
 }
 
 func newFollowing(s source) following {
@@ -85,7 +88,7 @@ func (c *following) restore() error {
 	if s == nil {
 		return err
 	}
-	c.begun, c.patterns, c.unread = true, s.Patterns, s.Unread
+	c.begun, c.patterns, c.unread, c.place = true, s.Patterns, s.Unread, s.Journal
 	for name, t := range s.Services {
 		c.services[name] = t.tally(c.slowest())
 	}
@@ -208,7 +211,7 @@ func (c *following) save() func() error {
 		return func() error { return nil }
 	}
 	s := saved{Services: make(map[string]*savedTally), Logs: make(map[string]savedLog), Patterns: c.patterns,
-		Unread: c.unread}
+		Unread: c.unread, Journal: c.place}
 	for id, l := range c.logs {
 		if l.counter.tally != nil {
 			s.Logs[id] = savedLog{Service: l.service, Path: l.container.LogPath, Skip: l.skip,
@@ -219,7 +222,7 @@ func (c *following) save() func() error {
 	for name, t := range c.services {
 		s.Services[name] = t.saved()
 	}
-	number := c.keeper.taken.Add(1)
+	number := c.keeper.Taken.Add(1)
 	text, err := json.Marshal(s)
 	if err != nil {
 		return func() error { return fmt.Errorf("stored state of logs: %w", err) }
@@ -228,7 +231,7 @@ func (c *following) save() func() error {
 		if c.gone() {
 			return nil
 		}
-		return c.keeper.write(path, text, number)
+		return c.keeper.Write(path, text, number)
 	}
 }
 

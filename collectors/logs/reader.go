@@ -17,19 +17,20 @@ import (
 // quote of the inner object is \" and nothing else is escaped. Whatever is not
 // so is undone and validated by encoding/json.
 type reader struct {
-	fields  Fields
-	raw     bool      // the lines are as services wrote them, and not in the driver's objects
-	partial [2][]byte // what was written of a line so far, for stdout and stderr
-	skip    [2]bool   // the line was too long: its rest is passed over
-	last    [2][]byte // the end of what is passed over
-	traces  [2]trace
-	inner   []byte
-	shapes  []*shape
-	members []member
-	name    []byte // of a member
-	found   []found
-	closed  []byte // template of a trace
-	index   index
+	fields    Fields
+	raw       bool           // the lines are as services wrote them, and not in the driver's objects
+	otherwise words.Severity // the level of a line that says none
+	partial   [2][]byte      // what was written of a line so far, for stdout and stderr
+	skip      [2]bool        // the line was too long: its rest is passed over
+	last      [2][]byte      // the end of what is passed over
+	traces    [2]trace
+	inner     []byte
+	shapes    []*shape
+	members   []member
+	name      []byte // of a member
+	found     []found
+	closed    []byte // template of a trace
+	index     index
 }
 
 // line reads one line of the file, without its line feed. It reports whether a
@@ -111,6 +112,9 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	*rec = record{trace: r.close(t)}
 	object := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\ufeff")), " \t")
 	if len(object) > 0 && object[0] == '{' && r.object(object, last, rec) {
+		if rec.severity == words.Unleveled {
+			rec.severity = r.otherwise
+		}
 		t.after(nil, words.Unleveled)
 		return
 	}
@@ -123,6 +127,9 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 		return
 	}
 	readPlain(b, r.names(), rec)
+	if rec.severity == words.Unleveled && len(b) > 0 && b[0] != ' ' && b[0] != '\t' {
+		rec.severity = r.otherwise
+	}
 	t.after(b, rec.severity)
 }
 

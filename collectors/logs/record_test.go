@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/share"
 	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
@@ -348,7 +349,7 @@ func TestBoundaryIsAnEnd(t *testing.T) {
 	}
 	defer func() { _ = f.Close() }() // read only
 	for at := int64(1); at < int64(len(text)); at += int64(len(text)) / 97 {
-		to, err := boundary(f, at, int64(len(text)))
+		to, err := share.Boundary(f, at, int64(len(text)), false)
 		if err != nil || to < at {
 			t.Fatalf("boundary(%d): %d %v", at, to, err)
 		}

@@ -1,19 +1,16 @@
 package logs
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
 	"github.com/ai-micro-service/upkeep/collectors/logs/latency"
 	"github.com/ai-micro-service/upkeep/collectors/logs/top"
-	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // saved is what is kept of the logs of a target over a restart: how far they were read, and
@@ -23,7 +20,14 @@ type saved struct {
 	Services map[string]*savedTally `json:"services"`
 	Logs     map[string]savedLog    `json:"logs"`               // by the ID of the container, or the path
 	Patterns []string               `json:"patterns,omitempty"` // that were looked at
-	Unread   []string               `json:"unread,omitempty"`   // folders that could not be
+	Journal  *place                 `json:"journal,omitempty"`
+	Unread   []string               `json:"unread,omitempty"` // folders that could not be
+}
+
+// A place is how far a journal was read.
+type place struct {
+	Cursor string    `json:"cursor"`
+	At     time.Time `json:"at"` // when everything that there was had been asked for
 }
 
 type savedLog struct {
@@ -66,32 +70,10 @@ func load(path string) (*saved, error) {
 	return &s, nil
 }
 
-// A keeper writes states to a file, in the order in which they were taken.
-type keeper struct {
-	taken atomic.Uint64 // states
-
-	mu      sync.Mutex
-	written uint64 // the number of the last one
-	sum     [sha256.Size]byte
-}
-
-func (k *keeper) write(path string, text []byte, number uint64) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	sum := sha256.Sum256(text)
-	if number < k.written || sum == k.sum {
-		return nil
-	}
-	if err := target.WriteNote(path, json.RawMessage(text)); err != nil {
-		return fmt.Errorf("stored state of logs: %w", err)
-	}
-	k.written, k.sum = number, sum
-	return nil
-}
-
 func (t *tally) saved() *savedTally {
 	return &savedTally{Lines: t.lines, Errors: t.errors, Slow: t.slow, Requests: t.requests, Plain: t.broken,
-		Missed: t.missed, Counts: t.durations.Counts, Sum: t.durations.Sum, Templates: t.templates.Saved(), Endpoints: t.endpoints.Saved()}
+		Missed: t.missed, Counts: t.durations.Counts, Sum: t.durations.Sum,
+		Templates: t.templates.Saved(), Endpoints: t.endpoints.Saved()}
 }
 
 func (s *savedTally) tally(slowest float64) *tally {

@@ -226,7 +226,8 @@ func (l *Log) emptied() error {
 		if err != nil {
 			return err
 		}
-		anew := &generation{plain: l.Plain, Generation: Generation{Head: headOf(text, l.Plain)}, file: g.file, info: info, grew: l.now()}
+		anew := &generation{plain: l.Plain, Generation: Generation{Head: headOf(text, l.Plain)}, file: g.file,
+			info: info, grew: l.now()}
 		anew.Device, anew.Inode = numbers(info)
 		l.all = append(l.all, anew)
 		g.file, g.Inode, g.Device, g.emptied = nil, 0, 0, true
@@ -359,7 +360,8 @@ func (l *Log) place(folder *target.LogFolder, e entry, file *os.File, info fs.Fi
 		}
 		return false, !g.Closed && g.hold(file, l.Budget), nil
 	}
-	g = &generation{plain: l.Plain, Generation: Generation{Head: head, Packed: packed}, name: e.name, info: info, grew: l.now()}
+	g = &generation{plain: l.Plain, Generation: Generation{Head: head, Packed: packed}, name: e.name,
+		info: info, grew: l.now()}
 	g.Device, g.Inode = numbers(info)
 	if older {
 		g.Offset, g.Closed = info.Size(), true

@@ -152,3 +152,27 @@ func Matches(p, log string) bool {
 	match, _ := path.Match(path.Clean(p), log) // Check has said what is wrong with it
 	return match
 }
+
+// Files returns the files of the logs of a machine's services, or of one, the oldest first: of each log once.
+func Files(h *target.Host, service string) (all map[string][]string, err error) {
+	all = make(map[string][]string)
+	seen := make(map[string]bool)
+	var faults []error
+	for _, s := range h.Logs.Files {
+		found := Find(h, s.Path, func(string) bool { return false })
+		faults = append(faults, found.Err())
+		for _, log := range found.Logs {
+			if seen[log] || service != "" && service != s.Service {
+				seen[log] = true
+				continue
+			}
+			seen[log] = true
+			files, err := h.LogFiles(log)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("%q: %w", log, err))
+			}
+			all[s.Service] = append(all[s.Service], files...)
+		}
+	}
+	return all, errors.Join(faults...)
+}

@@ -125,7 +125,7 @@ func TestFindAnyName(t *testing.T) {
 	})
 }
 
-// A pattern that is none is refused, with what was expected.
+// What is no pattern is refused, with what was expected.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	for p, want := range map[string]string{"/var/log/a.log": "", "/var/log/*/[a-z]?.log": "", "a.log": "an absolute path",
