@@ -49,6 +49,7 @@ report=$(
 		need libc6-dev 'the C library to compile with' test -e /usr/include/stdio.h
 		need make 'make, for the same' has make
 		need systemd 'systemd-analyze, which checks the unit' has systemd-analyze
+		need systemd-journal-remote 'systemd-journal-remote, which writes journals without systemd' test -x /usr/lib/systemd/systemd-journal-remote -o -x /lib/systemd/systemd-journal-remote
 		need nginx-light 'nginx, a proxy in front of upkeep' has nginx
 		need haproxy 'HAProxy, another one' has haproxy
 		need socat 'socat, a tunnel' has socat

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/collectors/logs"
+	"github.com/ai-micro-service/upkeep/collectors/logs/pattern"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
@@ -45,7 +46,9 @@ are replaced by placeholders), the endpoints by number of requests and of slow r
 and the request latency.
 
 Without a FILE, upkeep asks the Docker engines of the configuration where the files are;
-only root may read them. The field names come from the configuration.`,
+only root may read them. The log files of hosts (targets.host, logs.files) are read too, but not the
+journal. Their lines need have no time: --since does not apply to them. The field names come from the
+configuration.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), cmd.OutOrStdout(), args, cmd.Flags().Changed("config"))
 		},
@@ -62,6 +65,7 @@ only root may read them. The field names come from the configuration.`,
 type source struct {
 	fields config.Logs
 	files  []string
+	plain  bool // as the service wrote them
 }
 
 func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured bool) error {
@@ -84,8 +88,8 @@ func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured
 	faults := []error{err}
 	for name, s := range sources {
 		f := s.fields
-		r, err := logs.Analyze(ctx, s.files, logs.Options{Fields: logs.Fields{Level: f.Level, Message: f.Message,
-			Path: f.Path, Duration: f.Duration, Unit: f.DurationUnit}, Slow: f.Slow, Since: moment})
+		r, err := logs.Analyze(ctx, s.files, logs.Options{Fields: logs.FieldsOf(target.LogFields(f)), Slow: f.Slow,
+			Since: moment, Plain: s.plain})
 		if err != nil {
 			faults = append(faults, err)
 		}
@@ -106,23 +110,31 @@ func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured
 func (o logsTop) sources(ctx context.Context, args []string, configured bool) (map[string]source, error) {
 	fields := config.Logs{Level: "level", Message: "message", Path: "path", Duration: "duration_ms", Slow: time.Second}
 	if len(args) > 0 && !configured {
-		return map[string]source{"logs": {fields, args}}, nil
+		return map[string]source{"logs": {fields: fields, files: args}}, nil
 	}
 	c, err := config.Load(o.config, app.Known())
 	if err != nil {
 		return nil, fail(exitUsage, err)
 	}
-	if len(c.Targets.Docker) == 0 {
-		return nil, fmt.Errorf("%s names no Docker engine under targets.docker; name log files instead: upkeep logs "+
-			"top FILE", o.config)
+	hosts := slices.ContainsFunc(c.Targets.Host, func(h config.Host) bool { return len(h.Logs.Files) > 0 })
+	if len(c.Targets.Docker) == 0 && (!hosts || len(args) > 0) {
+		return nil, fmt.Errorf("%s names no Docker engine under targets.docker, and no log files of a host; name log "+
+			"files instead: upkeep logs top FILE", o.config)
 	}
 	if len(args) > 0 {
-		return map[string]source{"logs": {c.Targets.Docker[0].Logs, args}}, nil
+		return map[string]source{"logs": {fields: c.Targets.Docker[0].Logs, files: args}}, nil
 	}
 	all := make(map[string]source)
 	var faults []error
 	for _, t := range c.Targets.Docker {
 		faults = append(faults, o.ask(ctx, t, all))
+	}
+	for _, h := range c.Targets.Host {
+		found, err := pattern.Files(target.NewHost(h.Name, h.Root, h.Logs.Target(h.Root, "")), o.service)
+		for service, files := range found {
+			all[h.Name+"/"+service] = source{h.Logs.Fields, files, true}
+		}
+		faults = append(faults, err)
 	}
 	if len(all) == 0 && errors.Join(faults...) == nil {
 		return nil, errors.New("no container has a log file; only the json-file driver writes one")
@@ -142,17 +154,12 @@ func (o logsTop) ask(ctx context.Context, t config.Docker, all map[string]source
 		if k.LogPath == "" || k.LogDriver != "json-file" || o.service != "" && o.service != k.Service {
 			continue
 		}
-		name := k.Service
-		if t.Name != "" {
-			name = t.Name + "/" + name
-		}
+		name := t.Name + "/" + k.Service
 		files, err := d.LogFiles(k)
 		if err != nil {
 			return fmt.Errorf("container %s: %w", k.Name, err)
 		}
-		s := all[name]
-		s.fields, s.files = t.Logs, append(s.files, files...)
-		all[name] = s
+		all[name] = source{fields: t.Logs, files: append(all[name].files, files...)}
 	}
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/share"
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
 
@@ -23,6 +24,7 @@ type Options struct {
 	Fields Fields
 	Slow   time.Duration // a request that takes longer is slow
 	Since  time.Time     // lines before it are passed over; zero: none is
+	Plain  bool          // the files have the lines as they were written; Since does not apply to them
 }
 
 // A Report is what the lines of some logs say.
@@ -47,14 +49,9 @@ type Frequent struct {
 	Over  uint64 `json:"over,omitempty"` // Count may be too large by so much
 }
 
-const (
-	chunk = 128 << 10 // what is read at once
+const chunk = 128 << 10 // what is read at once
 
-	// share is what one worker takes of a large file.
-	share = 64 << 20
-)
-
-// Analyze reads log files of Docker's json-file driver from their beginning, and
+// Analyze reads log files of Docker's json-file driver from their beginning, or plain ones, and
 // those that gzip has compressed.
 func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 	work := make(chan func() (*tally, error))
@@ -78,14 +75,14 @@ func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 		})
 	}
 	for _, file := range files {
-		parts, err := split(file)
+		parts, err := share.Split(file, o.Plain)
 		if err != nil {
 			mu.Lock()
 			faults = append(faults, err)
 			mu.Unlock()
 		}
 		for _, p := range parts {
-			work <- func() (*tally, error) { return p.read(ctx, o) }
+			work <- func() (*tally, error) { return read(ctx, p, o) }
 		}
 	}
 	close(work)
@@ -93,89 +90,26 @@ func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 	return total.report(), errors.Join(faults...)
 }
 
-// A part is a piece of a file that begins with a line of the service.
-type part struct {
-	file     string
-	from, to int64
-}
-
-// split cuts a large file where a line of the service ends.
-func split(file string) ([]part, error) {
-	f, err := files.Open(file)
+// read reads a piece of a file.
+func read(ctx context.Context, p share.Part, o Options) (*tally, error) {
+	f, err := files.Open(p.File)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // read only
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	size := info.Size()
-	if strings.HasSuffix(file, ".gz") {
-		return []part{{file, 0, size}}, nil
-	}
-	var parts []part
-	for from := int64(0); from < size; {
-		to := size
-		if from+share < size {
-			if to, err = boundary(f, from+share, size); err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
-			}
-		}
-		parts = append(parts, part{file, from, to})
-		from = to
-	}
-	return parts, nil
-}
-
-// boundary returns the first place from at on where a line of the file begins
-// and the one before it ended a line of the service.
-func boundary(f *os.File, at, size int64) (int64, error) {
-	const end = "\\n\","
-	buf := make([]byte, 64<<10)
-	var last []byte // of the line before
-	for at < size {
-		n, err := f.ReadAt(buf, at)
-		if n == 0 {
-			return size, err
-		}
-		for rest := buf[:n]; ; {
-			i := bytes.IndexByte(rest, '\n')
-			if i < 0 {
-				last = append(last, rest...)
-				break
-			}
-			whole := append(last, rest[:i]...) //nolint:gocritic // last is of no use any more
-			rest = rest[i+1:]
-			if bytes.Contains(whole, []byte(end)) {
-				return at + int64(n-len(rest)), nil
-			}
-			last = last[:0]
-		}
-		at += int64(n)
-	}
-	return size, nil
-}
-
-func (p part) read(ctx context.Context, o Options) (*tally, error) {
-	f, err := files.Open(p.file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // read only
-	var in io.Reader = io.NewSectionReader(f, p.from, p.to-p.from)
-	if strings.HasSuffix(p.file, ".gz") {
+	var in io.Reader = io.NewSectionReader(f, p.From, p.To-p.From)
+	if strings.HasSuffix(p.File, ".gz") {
 		if in, err = gzip.NewReader(f); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.file, err)
+			return nil, fmt.Errorf("%s: %w", p.File, err)
 		}
 	}
 	t := newTally(o.Slow.Seconds() * 1000)
-	c := counter{reader: reader{fields: o.Fields}, tally: t}
-	if !o.Since.IsZero() {
+	c := counter{reader: reader{fields: o.Fields, raw: o.Plain}, tally: t}
+	if !o.Since.IsZero() && !o.Plain {
 		c.since = []byte(o.Since.UTC().Format("2006-01-02T15:04:05"))
 	}
 	if _, err = c.Take(ctx, in, true); err != nil {
-		return t, fmt.Errorf("%s: %w", p.file, err)
+		return t, fmt.Errorf("%s: %w", p.File, err)
 	}
 	c.finish()
 	return t, nil
@@ -305,43 +239,20 @@ const reported = 50
 
 func (t *tally) report() *Report {
 	r := &Report{Lines: t.lines, NotJSON: t.broken, Errors: t.errors, Requests: t.requests, Slow: t.slow}
-	r.Templates = frequent(t.templates.sorted(), func(e *entry) uint64 { return e.Count })
-	endpoints := t.endpoints.sorted()
-	r.Endpoints = frequent(endpoints, func(e *entry) uint64 { return e.Count })
-	slices.SortStableFunc(endpoints, func(a, b *entry) int { return int(b.Slow) - int(a.Slow) })
-	r.Slowest = frequent(endpoints, func(e *entry) uint64 { return e.Slow })
-	r.P50, r.P95, r.P99 = t.quantile(0.5), t.quantile(0.95), t.quantile(0.99)
+	r.Templates = frequent(t.templates.Sorted(), func(e *top.Entry) uint64 { return e.Count })
+	endpoints := t.endpoints.Sorted()
+	r.Endpoints = frequent(endpoints, func(e *top.Entry) uint64 { return e.Count })
+	slices.SortStableFunc(endpoints, func(a, b *top.Entry) int { return int(b.Slow) - int(a.Slow) })
+	r.Slowest = frequent(endpoints, func(e *top.Entry) uint64 { return e.Slow })
+	r.P50, r.P95, r.P99 = t.durations.Quantile(0.5), t.durations.Quantile(0.95), t.durations.Quantile(0.99)
 	return r
 }
 
-func frequent(all []*entry, count func(*entry) uint64) (out []Frequent) {
+func frequent(all []*top.Entry, count func(*top.Entry) uint64) (out []Frequent) {
 	for _, e := range all[:min(len(all), reported)] {
 		if n := count(e); n > 0 {
 			out = append(out, Frequent{e.Name, n, min(e.Over, n)})
 		}
 	}
 	return out
-}
-
-// quantile returns how long a share of the requests took at most, taken to be
-// spread evenly within a bucket; beyond the last bucket its beginning.
-func (t *tally) quantile(q float64) time.Duration {
-	var all uint64
-	for _, n := range t.counts {
-		all += n
-	}
-	if all == 0 {
-		return 0
-	}
-	bounds, rank, lower := Bounds(), q*float64(all), 0.0
-	for i, n := range t.counts {
-		if i == len(bounds) {
-			break
-		}
-		if float64(n) >= rank {
-			return time.Duration((lower + (bounds[i]-lower)*rank/float64(n)) * float64(time.Second))
-		}
-		rank, lower = rank-float64(n), bounds[i]
-	}
-	return time.Duration(lower * float64(time.Second))
 }

@@ -130,10 +130,10 @@ func (e *example) read(t *testing.T) example {
 			}
 		}
 		c.finish()
-		for _, entry := range c.tally.templates.sorted() {
+		for _, entry := range c.tally.templates.Sorted() {
 			got.templates = append(got.templates, slices.Repeat([]string{entry.Name}, int(entry.Count))...) //nolint:gosec // few
 		}
-		for _, entry := range c.tally.endpoints.sorted() {
+		for _, entry := range c.tally.endpoints.Sorted() {
 			got.endpoint = entry.Name
 		}
 		if len(got.templates) > 0 {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // Fields are the names that the services give to what is counted. A name with dots is
@@ -16,6 +17,11 @@ type Fields struct {
 	// Unit is that of durations without one: s, ms, us or ns. Any other: the name says it
 	// (_seconds, _ms), or they are milliseconds.
 	Unit string
+}
+
+// FieldsOf returns the names that a target's configuration has.
+func FieldsOf(f target.LogFields) Fields {
+	return Fields{f.Level, f.Message, f.Path, f.Duration, f.DurationUnit}
 }
 
 type field uint8

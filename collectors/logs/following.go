@@ -10,6 +10,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
+	"github.com/ai-micro-service/upkeep/collectors/logs/keep"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -19,9 +20,21 @@ const (
 	filesHeld = 512
 )
 
-// following is the logs of an engine with what was counted in them.
+// A source is where the lines of a target are.
+type source struct {
+	name   string // the server label
+	fields target.LogFields
+	state  string // the file that remembers how far they were read; "": none does
+	closed <-chan struct{}
+
+	open func(target.Container) (*target.LogFolder, error) // the folder of a log
+	raw  bool                                              // the files have the lines as they were written
+}
+
+// following is the logs of a target with what was counted in them.
 type following struct {
-	target *target.Docker
+	source
+	engine *target.Docker // nil where the logs are no containers'
 
 	lock     chan struct{} // is full while one uses what follows
 	restored bool          // what was saved was read
@@ -32,13 +45,25 @@ type following struct {
 	budget   follow.Budget
 	buf      []byte
 
+	patterns []string                    // of files that were looked at, in this process or before
+	unread   []string                    // folders that could not be, at the last time
+	discover func(context.Context) error // looks for new logs; nil: the engine says of them
+	stirred  bool                        // something was created where there may be new logs
+
+	place *place // in a journal; nil: there was no look yet
+
 	watcher *follow.Watcher // nil: there are no notifications
 	parent  target.Container
 	running bool
 	saved   int64     // bytes of all logs, when their state was saved
 	at      time.Time // when it was
 	removed bool      // the folder of a log is gone since then
-	keeper  keeper
+	keeper  keep.Keeper
+}
+
+func newFollowing(s source) following {
+	return following{source: s, services: make(map[string]*tally), logs: make(map[string]*log),
+		budget: follow.Budget{Free: filesHeld}, lock: make(chan struct{}, 1)}
 }
 
 // A log is the log of a container.
@@ -59,11 +84,11 @@ func (c *following) restore() error {
 		return nil
 	}
 	c.restored = true
-	s, err := load(c.target.LogState)
+	s, err := load(c.state)
 	if s == nil {
 		return err
 	}
-	c.begun = true
+	c.begun, c.patterns, c.unread, c.place = true, s.Patterns, s.Unread, s.Journal
 	for name, t := range s.Services {
 		c.services[name] = t.tally(c.slowest())
 	}
@@ -72,22 +97,22 @@ func (c *following) restore() error {
 			continue
 		}
 		fresh := c.newLog(target.Container{ID: id, Name: id, LogDriver: "json-file", LogPath: l.Path})
-		fresh.files.Restore(l.Files, !l.Idle)
-		fresh.idle = l.Idle
+		if fresh.idle, fresh.skip = l.Idle, l.Skip; !l.Skip {
+			fresh.files.Restore(l.Files, !l.Idle)
+		}
 		c.own(fresh, l.Service)
 	}
 	return nil
 }
 
-func (c *following) slowest() float64 { return c.target.Logs.Slow.Seconds() * 1000 }
+func (c *following) slowest() float64 { return c.fields.Slow.Seconds() * 1000 }
 
 // newLog returns the log of a container, of which nothing was read.
 func (c *following) newLog(k target.Container) *log {
 	l := &log{container: k, bytes: -1}
-	l.counter.reader.fields = Fields{c.target.Logs.Level, c.target.Logs.Message, c.target.Logs.Path,
-		c.target.Logs.Duration, c.target.Logs.DurationUnit}
-	l.files = follow.Log{Open: func() (*target.LogFolder, error) { return c.target.OpenLog(l.container) },
-		Sink: &l.counter, Budget: &c.budget, Created: func() (uint64, bool) { return c.created(k.ID) }}
+	l.counter.reader.fields, l.counter.reader.raw = FieldsOf(c.fields), c.raw
+	l.files = follow.Log{Open: func() (*target.LogFolder, error) { return c.open(l.container) },
+		Plain: c.raw, Sink: &l.counter, Budget: &c.budget, Created: func() (uint64, bool) { return c.created(k.ID) }}
 	c.logs[k.ID] = l
 	return l
 }
@@ -105,9 +130,9 @@ func (c *following) own(l *log, service string) {
 	l.service, l.counter.tally = service, t
 }
 
-// read counts what a container wrote since the last time. Of those that are there
-// when upkeep starts for the first time, what they wrote before does not count.
-func (c *following) read(ctx context.Context, k target.Container) error {
+// read counts what was written to a log since the last time. What was written before does not count of
+// one that is to be skipped: it was there when upkeep looked for the first time.
+func (c *following) read(ctx context.Context, k target.Container, skip bool) error {
 	l := c.logs[k.ID]
 	if l == nil {
 		l = c.newLog(k)
@@ -117,7 +142,7 @@ func (c *following) read(ctx context.Context, k target.Container) error {
 	c.watchLog(l)
 	if l.counter.tally == nil {
 		c.own(l, k.Service)
-		l.skip = !c.begun
+		l.skip = skip
 	}
 	if l.skip {
 		err := l.files.Skip()
@@ -154,7 +179,7 @@ func (c *following) part(ctx context.Context, there map[string]bool) {
 		if there[id] || l.counter.tally == nil {
 			continue
 		}
-		if err := c.look(ctx, l); !errors.Is(err, fs.ErrNotExist) || !l.files.Ended() {
+		if err := c.look(ctx, l); err != nil && !errors.Is(err, fs.ErrNotExist) || !l.files.Ended() {
 			continue // it is being removed
 		}
 		l.counter.finish()
@@ -173,7 +198,7 @@ func permission(err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // nothing was written yet, or the container is going away
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: run as root, or let upkeep read the file", err)
+		return fmt.Errorf("%w: run as root, or let upkeep's user read the file", err)
 	}
 	return err
 }
@@ -181,14 +206,15 @@ func permission(err error) error {
 // save takes the state and returns what writes it. That takes as long as the disk likes, so it is
 // called where the logs may be used by others again.
 func (c *following) save() func() error {
-	path := c.target.LogState
+	path := c.state
 	if path == "" {
 		return func() error { return nil }
 	}
-	s := saved{Services: make(map[string]*savedTally), Logs: make(map[string]savedLog)}
+	s := saved{Services: make(map[string]*savedTally), Logs: make(map[string]savedLog), Patterns: c.patterns,
+		Unread: c.unread, Journal: c.place}
 	for id, l := range c.logs {
 		if l.counter.tally != nil {
-			s.Logs[id] = savedLog{Service: l.service, Path: l.container.LogPath,
+			s.Logs[id] = savedLog{Service: l.service, Path: l.container.LogPath, Skip: l.skip,
 				Idle:  l.idle && l.bytes == l.files.Bytes && !l.counter.reader.joining(),
 				Files: l.files.State()}
 		}
@@ -196,23 +222,23 @@ func (c *following) save() func() error {
 	for name, t := range c.services {
 		s.Services[name] = t.saved()
 	}
-	number := c.keeper.taken.Add(1)
+	number := c.keeper.Taken.Add(1)
 	text, err := json.Marshal(s)
 	if err != nil {
 		return func() error { return fmt.Errorf("stored state of logs: %w", err) }
 	}
 	return func() error {
-		if c.closed() {
+		if c.gone() {
 			return nil
 		}
-		return c.keeper.write(path, text, number)
+		return c.keeper.Write(path, text, number)
 	}
 }
 
-// closed reports whether the target is not used any more: another collector may follow the logs now.
-func (c *following) closed() bool {
+// gone reports whether the target is not used any more: another collector may follow the logs now.
+func (c *following) gone() bool {
 	select {
-	case <-c.target.Closed():
+	case <-c.closed:
 		return true
 	default:
 		return false
@@ -224,7 +250,7 @@ func (c *following) watchLog(l *log) {
 	if c.watcher == nil || c.watcher.Watches(l.container.ID) {
 		return
 	}
-	folder, err := c.target.OpenLog(l.container)
+	folder, err := c.open(l.container)
 	if err != nil {
 		return // reading it says so
 	}
@@ -239,10 +265,10 @@ func (c *following) watchLog(l *log) {
 
 // watchParent asks for notifications of new containers.
 func (c *following) watchParent(k target.Container) {
-	if c.watcher == nil || c.watcher.Watches("") {
+	if c.engine == nil || c.watcher == nil || c.watcher.Watches("") {
 		return
 	}
-	dir, err := c.target.OpenLogs(k)
+	dir, err := c.engine.OpenLogs(k)
 	if err != nil {
 		return
 	}

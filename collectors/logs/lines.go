@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
+	"github.com/ai-micro-service/upkeep/collectors/logs/latency"
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -25,24 +27,9 @@ const (
 
 // Lines reports what the services' log lines say.
 func Lines(t *target.Docker) collectors.Collector {
-	c := &lines{
-		all:    counted("lines_total", "Lines that the service wrote."),
-		errors: counted("errors_total", "Lines at the level of an error or above."),
-		plain:  counted("plain_lines_total", "Lines that are no JSON object."),
-		templates: counted("error_messages_total",
-			"Errors by their message, in which ids, numbers and addresses are folded; those that are not among the "+
-				"most frequent are under other.", "template"),
-		requests: counted("requests_total",
-			"Requests by their path, in which ids are folded; those that are not among the most frequent are under "+
-				"other.", "endpoint"),
-		slow: counted("slow_requests_total", "Requests slower than the configured limit."),
-		missed: counted("missed_files_total",
-			"Log files, or ends of them, that were gone before they were read; their lines are counted nowhere."),
-		duration: &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram,
-			Help: "Request latency, from the service's log lines.", Labels: []string{"server", "service"}},
-		following: following{target: t, services: make(map[string]*tally), logs: make(map[string]*log),
-			budget: follow.Budget{Free: filesHeld}, lock: make(chan struct{}, 1)},
-	}
+	c := &lines{families: newFamilies(), following: newFollowing(source{name: t.Name, fields: t.Logs, state: t.LogState,
+		closed: t.Closed(), open: t.OpenLog})}
+	c.engine = t
 	return collectors.Collector{
 		Name:   "logs/lines",
 		Target: t.Name,
@@ -65,8 +52,7 @@ the fields are in the target's configuration, and those that common loggers use 
 known. Of lines that are no JSON, the first word for a level counts; a traceback or panic
 is one error, with its type and place as message, unless it belongs to a line with a
 level; lines of access logs of nginx, Apache and Caddy are requests.`,
-		Metrics: []*collectors.Metric{c.all, c.errors, c.plain, c.templates, c.requests, c.slow, c.missed,
-			c.duration},
+		Metrics: c.metrics(),
 		Every:   15 * time.Second,
 		Timeout: time.Minute,
 		Limit:   100,
@@ -80,14 +66,41 @@ func counted(name, help string, labels ...string) *collectors.Metric {
 		Labels: append([]string{"server", "service"}, labels...)}
 }
 
-type lines struct {
+// families are the metrics of services, wherever their lines are.
+type families struct {
 	all, errors, plain, templates, requests, slow, missed, duration *collectors.Metric
+}
 
+func newFamilies() families {
+	return families{
+		all:    counted("lines_total", "Lines that the service wrote."),
+		errors: counted("errors_total", "Lines at the level of an error or above."),
+		plain:  counted("plain_lines_total", "Lines that are no JSON object."),
+		templates: counted("error_messages_total",
+			"Errors by their message, in which ids, numbers and addresses are folded; those that are not among the "+
+				"most frequent are under other.", "template"),
+		requests: counted("requests_total",
+			"Requests by their path, in which ids are folded; those that are not among the most frequent are under "+
+				"other.", "endpoint"),
+		slow: counted("slow_requests_total", "Requests slower than the configured limit."),
+		missed: counted("missed_files_total",
+			"Log files, or ends of them, that were gone before they were read; their lines are counted nowhere."),
+		duration: &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram,
+			Help: "Request latency, from the service's log lines.", Labels: []string{"server", "service"}},
+	}
+}
+
+func (f families) metrics() []*collectors.Metric {
+	return []*collectors.Metric{f.all, f.errors, f.plain, f.templates, f.requests, f.slow, f.missed, f.duration}
+}
+
+type lines struct {
+	families
 	following
 }
 
 func (c *lines) collect(ctx context.Context, w *collectors.Writer) error {
-	containers, err := c.target.Containers(ctx)
+	containers, err := c.engine.Containers(ctx)
 	if err != nil && containers == nil {
 		return err
 	}
@@ -114,7 +127,7 @@ func (c *lines) count(ctx context.Context, containers []target.Container, err er
 			continue
 		}
 		there[k.ID] = true
-		if err := c.read(ctx, k); err != nil {
+		if err := c.read(ctx, k, !c.begun); err != nil {
 			faults = append(faults, fmt.Errorf("container %s: %w", k.Name, err))
 		}
 		if ctx.Err() != nil {
@@ -125,44 +138,40 @@ func (c *lines) count(ctx context.Context, containers []target.Container, err er
 		c.part(ctx, there)
 	}
 	c.begun = true
-	c.write(w)
+	c.write(w, c.name, c.services)
 	return c.save(), errors.Join(faults...)
 }
 
-func (c *lines) write(w *collectors.Writer) {
-	names := make([]string, 0, len(c.services))
-	for name := range c.services {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		t := c.services[name]
-		w.Set(c.all, float64(t.lines), c.target.Name, name)
-		w.Set(c.errors, float64(t.errors), c.target.Name, name)
-		w.Set(c.plain, float64(t.broken), c.target.Name, name)
-		w.Set(c.slow, float64(t.slow), c.target.Name, name)
-		w.Set(c.missed, float64(t.missed), c.target.Name, name)
-		c.export(w, c.templates, name, t.templates, errorsExported)
-		c.export(w, c.requests, name, t.endpoints, requestsExported)
-		w.SetHistogram(c.duration, Bounds(), t.counts[:], t.sum, c.target.Name, name)
+// write writes what was counted of the services of a server.
+func (f families) write(w *collectors.Writer, server string, services map[string]*tally) {
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		t := services[name]
+		w.Set(f.all, float64(t.lines), server, name)
+		w.Set(f.errors, float64(t.errors), server, name)
+		w.Set(f.plain, float64(t.broken), server, name)
+		w.Set(f.slow, float64(t.slow), server, name)
+		w.Set(f.missed, float64(t.missed), server, name)
+		export(w, f.templates, server, name, t.templates, errorsExported)
+		export(w, f.requests, server, name, t.endpoints, requestsExported)
+		w.SetHistogram(f.duration, latency.Bounds(), t.durations.Counts[:], t.durations.Sum, server, name)
 	}
 }
 
 // export exports the n most frequent and the rest. A template that was exported stays
 // exported while it is among the 2 n most frequent, so that its series continues. What was
 // counted before it was exported stays in the rest, which never decreases.
-func (c *lines) export(w *collectors.Writer, m *collectors.Metric, service string, t *top, n int) {
-	all := t.sorted()
+func export(w *collectors.Writer, m *collectors.Metric, server, service string, t *top.List, n int) {
+	all := t.Sorted()
 	for i, e := range all {
-		if e.exported = i < n || e.exported && i < 2*n; e.exported {
+		if e.Exported = i < n || e.Exported && i < 2*n; e.Exported {
 			if e.Name == "" || strings.EqualFold(e.Name, collectors.Other) {
-				e.exported = false
+				e.Exported = false
 				continue
 			}
-			w.Set(m, float64(e.sure()), c.target.Name, service, e.Name)
+			w.Set(m, float64(e.Sure()), server, service, e.Name)
 		}
 	}
 	if len(all) > 0 {
-		w.Set(m, float64(t.rest), c.target.Name, service, collectors.Other)
+		w.Set(m, float64(t.Rest()), server, service, collectors.Other)
 	}
 }

@@ -17,24 +17,30 @@ import (
 // quote of the inner object is \" and nothing else is escaped. Whatever is not
 // so is undone and validated by encoding/json.
 type reader struct {
-	fields  Fields
-	partial [2][]byte // what was written of a line so far, for stdout and stderr
-	skip    [2]bool   // the line was too long: its rest is passed over
-	last    [2][]byte // the end of what is passed over
-	traces  [2]trace
-	inner   []byte
-	shapes  []*shape
-	members []member
-	name    []byte // of a member
-	found   []found
-	closed  []byte // template of a trace
-	index   index
+	fields    Fields
+	raw       bool           // the lines are as services wrote them, and not in the driver's objects
+	otherwise words.Severity // the level of a line that says none
+	partial   [2][]byte      // what was written of a line so far, for stdout and stderr
+	skip      [2]bool        // the line was too long: its rest is passed over
+	last      [2][]byte      // the end of what is passed over
+	traces    [2]trace
+	inner     []byte
+	shapes    []*shape
+	members   []member
+	name      []byte // of a member
+	found     []found
+	closed    []byte // template of a trace
+	index     index
 }
 
 // line reads one line of the file, without its line feed. It reports whether a
 // line of the service ended with it.
 func (r *reader) line(b []byte, rec *record) bool {
 	*rec = record{}
+	if r.raw {
+		r.whole(0, bytes.TrimLeft(b, "\x00"), nil, rec) // a truncated file may begin with a hole
+		return true
+	}
 	if r.fast(b, rec) {
 		return true
 	}
@@ -106,6 +112,9 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	*rec = record{trace: r.close(t)}
 	object := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\ufeff")), " \t")
 	if len(object) > 0 && object[0] == '{' && r.object(object, last, rec) {
+		if rec.severity == words.Unleveled {
+			rec.severity = r.otherwise
+		}
 		t.after(nil, words.Unleveled)
 		return
 	}
@@ -118,6 +127,9 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 		return
 	}
 	readPlain(b, r.names(), rec)
+	if rec.severity == words.Unleveled && len(b) > 0 && b[0] != ' ' && b[0] != '\t' {
+		rec.severity = r.otherwise
+	}
 	t.after(b, rec.severity)
 }
 
@@ -180,7 +192,7 @@ func (r *reader) fast(b []byte, rec *record) bool {
 			return false
 		}
 		// A quote within a string that is not escaped would have ended the outer one.
-		if !plainText(b[:c.at]) || bytes.Count(b[:c.at], []byte{'"'}) != prefixQuotes+2*c.strings {
+		if !words.Plain(b[:c.at]) || bytes.Count(b[:c.at], []byte{'"'}) != prefixQuotes+2*c.strings {
 			return false
 		}
 		c.choose(rec)

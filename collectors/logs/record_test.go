@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/share"
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
@@ -207,15 +209,15 @@ func writeLine(b *bytes.Buffer, text, stream string, random *rand.Rand) {
 
 // view is what of a tally is compared.
 func view(t *tally) any {
-	list := func(p *top) map[string][2]uint64 {
+	list := func(p *top.List) map[string][2]uint64 {
 		all := make(map[string][2]uint64)
-		for _, e := range p.sorted() {
+		for _, e := range p.Sorted() {
 			all[e.Name] = [2]uint64{e.Count, e.Slow}
 		}
 		return all
 	}
-	return []any{t.lines, t.errors, t.slow, t.requests, t.broken, t.counts, list(t.templates), list(t.endpoints),
-		int64(t.sum * 1000)}
+	return []any{t.lines, t.errors, t.slow, t.requests, t.broken, t.durations.Counts, list(t.templates), list(t.endpoints),
+		int64(t.durations.Sum * 1000)}
 }
 
 func reference(text []byte) *tally {
@@ -309,32 +311,6 @@ func TestFoldPath(t *testing.T) {
 	}
 }
 
-// However many names there are, memory is bounded and the error is as promised.
-func TestTopIsBounded(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
-	p, truth := newTop(100), make(map[string]uint64)
-	const n = 200_000
-	for range n {
-		name := fmt.Sprintf("rare %d", random.IntN(50_000))
-		if random.IntN(2) == 0 {
-			name = fmt.Sprintf("often %d", random.IntN(20))
-		}
-		truth[name]++
-		p.add([]byte(name))
-	}
-	if len(p.byKey) != 100 || len(p.least) != 100 {
-		t.Errorf("%d names are held, want 100", len(p.byKey))
-	}
-	for i, e := range p.sorted() {
-		if got := truth[e.Name]; e.Count < got || e.sure() > got || e.Over > n/100 {
-			t.Errorf("%s came %d times and is counted %d (over by %d at most)", e.Name, got, e.Count, e.Over)
-		}
-		if i < 20 && !strings.HasPrefix(e.Name, "often") {
-			t.Errorf("%s is number %d", e.Name, i)
-		}
-	}
-}
-
 // A file that is cut into parts gives the answers of the whole, and lines before
 // a moment are passed over.
 func TestAnalyze(t *testing.T) {
@@ -373,7 +349,7 @@ func TestBoundaryIsAnEnd(t *testing.T) {
 	}
 	defer func() { _ = f.Close() }() // read only
 	for at := int64(1); at < int64(len(text)); at += int64(len(text)) / 97 {
-		to, err := boundary(f, at, int64(len(text)))
+		to, err := share.Boundary(f, at, int64(len(text)), false)
 		if err != nil || to < at {
 			t.Fatalf("boundary(%d): %d %v", at, to, err)
 		}

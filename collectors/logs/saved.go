@@ -1,60 +1,54 @@
 package logs
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors/logs/follow"
-	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/collectors/logs/latency"
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 )
 
-// saved is what is kept of the logs of an engine over a restart: how far they were read, and
+// saved is what is kept of the logs of a target over a restart: how far they were read, and
 // what was counted up to there. Both are written at once, and before a count is exported. So a line
 // is counted once, whenever upkeep is killed, and no counter decreases.
 type saved struct {
 	Services map[string]*savedTally `json:"services"`
-	Logs     map[string]savedLog    `json:"logs"` // by the ID of the container
+	Logs     map[string]savedLog    `json:"logs"`               // by the ID of the container, or the path
+	Patterns []string               `json:"patterns,omitempty"` // that were looked at
+	Journal  *place                 `json:"journal,omitempty"`
+	Unread   []string               `json:"unread,omitempty"` // folders that could not be
+}
+
+// A place is how far a journal was read.
+type place struct {
+	Cursor string    `json:"cursor"`
+	At     time.Time `json:"at"` // when everything that there was had been asked for
 }
 
 type savedLog struct {
 	Service string              `json:"service"`
 	Path    string              `json:"path"`           // as the engine names it
 	Idle    bool                `json:"idle,omitempty"` // no trace is open
+	Skip    bool                `json:"skip,omitempty"` // what is there is to be passed over, and could not be yet
 	Files   []follow.Generation `json:"files"`
 }
 
 type savedTally struct {
-	Lines     uint64          `json:"lines"`
-	Errors    uint64          `json:"errors"`
-	Slow      uint64          `json:"slow"`
-	Requests  uint64          `json:"requests"`
-	Plain     uint64          `json:"plain"`
-	Missed    uint64          `json:"missed"`
-	Counts    [buckets]uint64 `json:"counts"`
-	Sum       float64         `json:"sum"`
-	Templates savedTop        `json:"templates"`
-	Endpoints savedTop        `json:"endpoints"`
-}
-
-// A savedTop has what is exported. What else was counted came so often as Gone at most.
-type savedTop struct {
-	All     uint64       `json:"all"`
-	Rest    uint64       `json:"rest"`
-	Gone    uint64       `json:"gone"`
-	Entries []savedEntry `json:"entries"`
-}
-
-type savedEntry struct {
-	Name  []byte `json:"name"` // as it is: it need not be UTF-8
-	Count uint64 `json:"count"`
-	Over  uint64 `json:"over"`
-	Slow  uint64 `json:"slow"`
+	Lines     uint64                  `json:"lines"`
+	Errors    uint64                  `json:"errors"`
+	Slow      uint64                  `json:"slow"`
+	Requests  uint64                  `json:"requests"`
+	Plain     uint64                  `json:"plain"`
+	Missed    uint64                  `json:"missed"`
+	Counts    [latency.Buckets]uint64 `json:"counts"`
+	Sum       float64                 `json:"sum"`
+	Templates top.Saved               `json:"templates"`
+	Endpoints top.Saved               `json:"endpoints"`
 }
 
 // load reads what was saved; nil where nothing was.
@@ -76,61 +70,17 @@ func load(path string) (*saved, error) {
 	return &s, nil
 }
 
-// A keeper writes states to a file, in the order in which they were taken.
-type keeper struct {
-	taken atomic.Uint64 // states
-
-	mu      sync.Mutex
-	written uint64 // the number of the last one
-	sum     [sha256.Size]byte
-}
-
-func (k *keeper) write(path string, text []byte, number uint64) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	sum := sha256.Sum256(text)
-	if number < k.written || sum == k.sum {
-		return nil
-	}
-	if err := target.WriteNote(path, json.RawMessage(text)); err != nil {
-		return fmt.Errorf("stored state of logs: %w", err)
-	}
-	k.written, k.sum = number, sum
-	return nil
-}
-
 func (t *tally) saved() *savedTally {
 	return &savedTally{Lines: t.lines, Errors: t.errors, Slow: t.slow, Requests: t.requests, Plain: t.broken,
-		Missed: t.missed, Counts: t.counts, Sum: t.sum, Templates: t.templates.saved(), Endpoints: t.endpoints.saved()}
+		Missed: t.missed, Counts: t.durations.Counts, Sum: t.durations.Sum,
+		Templates: t.templates.Saved(), Endpoints: t.endpoints.Saved()}
 }
 
 func (s *savedTally) tally(slowest float64) *tally {
 	t := newTally(slowest)
 	t.lines, t.errors, t.slow, t.requests, t.broken, t.missed = s.Lines, s.Errors, s.Slow, s.Requests, s.Plain, s.Missed
-	t.counts, t.sum = s.Counts, s.Sum
-	t.templates.restore(s.Templates)
-	t.endpoints.restore(s.Endpoints)
+	t.durations = latency.Histogram{Counts: s.Counts, Sum: s.Sum}
+	t.templates.Restore(s.Templates)
+	t.endpoints.Restore(s.Endpoints)
 	return t
-}
-
-func (t *top) saved() savedTop {
-	s := savedTop{All: t.all, Rest: t.rest, Gone: t.gone}
-	for _, e := range t.least {
-		if e.exported {
-			s.Entries = append(s.Entries, savedEntry{[]byte(e.Name), e.Count, e.Over, e.Slow})
-		} else {
-			s.Gone = max(s.Gone, e.Count)
-		}
-	}
-	return s
-}
-
-func (t *top) restore(s savedTop) {
-	for _, e := range s.Entries {
-		if len(t.least) < t.room {
-			had := t.enter(string(e.Name))
-			had.Count, had.Over, had.Slow, had.exported = e.Count, e.Over, e.Slow, true
-		}
-	}
-	t.all, t.rest, t.gone = s.All, s.Rest, s.Gone
 }

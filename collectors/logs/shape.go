@@ -71,7 +71,7 @@ func value(b []byte, at int) int {
 	}
 	// Letters beyond ASCII, or the end of the line.
 	n := bytes.IndexByte(b[from:], '\\')
-	if n < 0 || bytes.IndexByte(b[from:from+n], '"') >= 0 || !plainText(b[from:from+n]) {
+	if n < 0 || bytes.IndexByte(b[from:from+n], '"') >= 0 || !words.Plain(b[from:from+n]) {
 		return -1
 	}
 	return from + n

@@ -2,59 +2,21 @@ package logs
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/collectors/logs/top"
 )
 
-// What several have counted is merged into one with the same promise: no count is too small,
-// nor larger than by Over; also of a name that one of them had to give up.
-func TestMergedTopsAreBounds(t *testing.T) {
-	for seed := range uint64(30) {
-		random := rand.New(rand.NewPCG(seed, 5))
-		total, truth := newTop(20), make(map[string]uint64)
-		var all uint64
-		for range 1 + random.IntN(5) {
-			part := newTop(20)
-			names := 1 + random.IntN(120) // some parts have room for all
-			for range random.IntN(2000) {
-				name := fmt.Sprint(min(random.IntN(names), random.IntN(names)))
-				part.add([]byte(name))
-				truth[name]++
-				all++
-			}
-			total.merge(part)
-		}
-		if total.all != all || len(total.byKey) > 20 || len(total.byKey) != len(total.least) {
-			t.Fatalf("seed %d: %d of %d, %d names", seed, total.all, all, len(total.byKey))
-		}
-		for _, e := range total.sorted() {
-			if got := truth[e.Name]; e.Count < got || e.sure() > got || e.Over > e.Count {
-				t.Errorf("seed %d: %s came %d times and is counted %d, over by %d at most", seed, e.Name, got, e.Count,
-					e.Over)
-			}
-		}
-		for name, n := range truth {
-			if total.byKey[name] == nil && n > total.leastFrequent().Count {
-				t.Errorf("seed %d: %s came %d times and is not there, and the last has %d", seed, name, n,
-					total.leastFrequent().Count)
-			}
-		}
-	}
-}
-
 // exported reads what export has written.
-func exported(t *testing.T, c *lines, limit int, top *top) map[string]float64 {
+func exported(t *testing.T, c *collectors.Metric, limit int, top *top.List) map[string]float64 {
 	t.Helper()
-	w := collectors.NewWriter(collectors.Collector{Metrics: []*collectors.Metric{c.templates}})
-	c.export(w, c.templates, "service", top, limit)
+	w := collectors.NewWriter(collectors.Collector{Metrics: []*collectors.Metric{c}})
+	export(w, c, "s", "service", top, limit)
 	all := make(map[string]float64)
 	for _, m := range regexp.MustCompile(`template="([^"]*)"\} (\S+)`).FindAllStringSubmatch(string(w.Text()), -1) {
 		v, err := strconv.ParseFloat(m[2], 64)
@@ -69,12 +31,11 @@ func exported(t *testing.T, c *lines, limit int, top *top) map[string]float64 {
 // The most frequent are exported; one that was exported stays while it is among twice as many,
 // so that its series does not come and go; and no series decreases.
 func TestExportedStaysExported(t *testing.T) {
-	c := &lines{following: following{target: &target.Docker{Name: "s"}}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
-		Labels: []string{"server", "service", "template"}}}
-	top := newTop(templateRoom)
+	c := &collectors.Metric{Name: "m", Type: collectors.Counter, Labels: []string{"server", "service", "template"}}
+	top := top.New(templateRoom)
 	add := func(name string, n int) {
 		for range n {
-			top.add([]byte(name))
+			top.Add([]byte(name))
 		}
 	}
 	add("a", 30)
@@ -105,7 +66,7 @@ func TestExportedStaysExported(t *testing.T) {
 		if len(now) > 11 {
 			t.Fatalf("round %d: %d series", round, len(now))
 		}
-		for i, e := range top.sorted() {
+		for i, e := range top.Sorted() {
 			if _, is := now[e.Name]; !is && i < 5 {
 				t.Errorf("round %d: %s is number %d and not exported", round, e.Name, i)
 			}
@@ -123,11 +84,10 @@ func TestExportedStaysExported(t *testing.T) {
 // A template that is called as the rest is, or has no name, is in the rest: it would be a
 // second series of one name.
 func TestOtherIsExportedOnce(t *testing.T) {
-	c := &lines{following: following{target: &target.Docker{Name: "s"}}, templates: &collectors.Metric{Name: "m", Type: collectors.Counter,
-		Labels: []string{"server", "service", "template"}}}
-	top := newTop(templateRoom)
+	c := &collectors.Metric{Name: "m", Type: collectors.Counter, Labels: []string{"server", "service", "template"}}
+	top := top.New(templateRoom)
 	for _, name := range []string{"other", "Other", "", "a"} {
-		top.add([]byte(name))
+		top.Add([]byte(name))
 	}
 	for round := range 3 {
 		if got := exported(t, c, 20, top); len(got) != 2 || got["a"] != 1+float64(round) ||
@@ -135,50 +95,7 @@ func TestOtherIsExportedOnce(t *testing.T) {
 			t.Errorf("round %d: %v", round, got)
 		}
 		for _, name := range []string{"other", "Other", "", "a"} {
-			top.add([]byte(name))
-		}
-	}
-}
-
-// A quantile lies in the bucket that has it, and quantiles are in order; without a request
-// the quantile is 0.
-func TestQuantiles(t *testing.T) {
-	random := rand.New(rand.NewPCG(8, 8))
-	bounds := Bounds()
-	if got := newTally(0).quantile(0.5); got != 0 {
-		t.Errorf("of nothing: %s", got)
-	}
-	for n := range 200 {
-		tally, times := newTally(0), make([]float64, 1+random.IntN(50))
-		for i := range times {
-			times[i] = math.Exp(random.Float64()*12 - 2) // milliseconds, up to 22 s
-			tally.add(&record{json: true, timed: true, duration: times[i]})
-		}
-		last := time.Duration(0)
-		for _, q := range []float64{0.01, 0.5, 0.95, 0.99, 1} {
-			got := tally.quantile(q)
-			within := 0 // took that long at most, by the buckets
-			for _, ms := range times {
-				if i := bucketOf(ms); i < len(bounds) && bounds[i] <= got.Seconds()+1e-9 || ms/1000 <= got.Seconds() {
-					within++
-				}
-			}
-			over := 0 // are in a bucket that begins behind it
-			for _, ms := range times {
-				if i := bucketOf(ms); i > 0 && bounds[i-1] >= got.Seconds()+1e-9 {
-					over++
-				}
-			}
-			if got < last || float64(over) > (1-q)*float64(len(times))+1e-9 && got.Seconds() < bounds[len(bounds)-1] {
-				t.Fatalf("case %d: %v of %v is %s after %s; %d are within, %d beyond", n, q, times, got, last, within, over)
-			}
-			last = got
-		}
-	}
-	for ms, want := range map[float64]int{0: 0, 5: 0, math.Nextafter(5, 6): 1, 10000: 10, math.Nextafter(10000, 1e9): 11,
-		math.MaxFloat64: 11} {
-		if got := bucketOf(ms); got != want || got < len(bounds) && ms > bounds[got]*1000 {
-			t.Errorf("%v ms are in bucket %d, want %d", ms, got, want)
+			top.Add([]byte(name))
 		}
 	}
 }

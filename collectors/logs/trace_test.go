@@ -35,7 +35,7 @@ func templates(t *testing.T, text []byte, last bool) map[string]uint64 {
 		c.finish()
 	}
 	all := make(map[string]uint64)
-	for _, e := range c.tally.templates.sorted() {
+	for _, e := range c.tally.templates.Sorted() {
 		all[e.Name] = e.Count
 	}
 	return all

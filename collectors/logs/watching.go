@@ -30,7 +30,7 @@ const (
 
 // start begins to follow the logs, until the target is closed.
 func (c *following) start() {
-	if c.running || c.closed() {
+	if c.running || c.gone() {
 		return
 	}
 	c.running = true
@@ -45,7 +45,7 @@ func (c *following) start() {
 		defer clock.Stop()
 		for {
 			select {
-			case <-c.target.Closed():
+			case <-c.closed:
 				c.stop()
 				return
 			case <-clock.C:
@@ -65,7 +65,7 @@ func (c *following) use(ctx context.Context, do func(context.Context)) {
 func (c *following) used(ctx context.Context, do func(context.Context)) (write func() error) {
 	c.lock <- struct{}{}
 	defer func() { <-c.lock }()
-	if !c.running || c.closed() {
+	if !c.running || c.gone() {
 		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, patience)
@@ -118,6 +118,8 @@ func (c *following) hear(ctx context.Context, w *follow.Watcher) {
 			for _, id := range keys {
 				if l := c.logs[id]; l != nil {
 					_ = c.look(ctx, l) // the next collection reports it
+				} else {
+					c.stirred = true
 				}
 			}
 		})
@@ -126,6 +128,10 @@ func (c *following) hear(ctx context.Context, w *follow.Watcher) {
 
 // tick looks at the logs that grow quickly, and at all without notifications.
 func (c *following) tick(ctx context.Context) {
+	if c.discover != nil && c.stirred {
+		c.stirred = false
+		_ = c.discover(ctx) // the next collection reports it
+	}
 	for id, l := range c.logs {
 		if l.counter.tally == nil {
 			c.askWhose(ctx, l)
@@ -167,7 +173,7 @@ func (c *following) askWhose(ctx context.Context, l *log) {
 	go func() {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
-		k, err := c.target.Container(limited, id)
+		k, err := c.engine.Container(limited, id)
 		c.use(context.WithoutCancel(ctx), func(ctx context.Context) { c.learn(ctx, id, k, err) })
 	}()
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
@@ -31,6 +32,10 @@ type Log struct {
 	Sink   Sink
 	Budget *Budget          // shared by all logs
 	Now    func() time.Time // time.Now where nil
+
+	// Plain says that lines need have no time, so that two files may begin in the same way, and that
+	// no file has its head cut off.
+	Plain bool
 
 	// Created returns how often the log was created in its folder since that is watched, up to
 	// now; it reports false where that is not known. nil: it never is.
@@ -173,11 +178,11 @@ func (l *Log) recognize(folder *target.LogFolder, files []entry) (strange []stri
 	for _, g := range l.all {
 		g.name = ""
 		if g.file != nil && g.Head.Length == 0 && !g.Packed { // it was empty
-			text, err := beginning(g.file, false)
+			text, err := beginning(g.file, false, l.Plain)
 			if err != nil {
 				return nil, err
 			}
-			g.Head = headOf(text)
+			g.Head = headOf(text, l.Plain)
 		}
 	}
 	for _, e := range files {
@@ -217,11 +222,12 @@ func (l *Log) emptied() error {
 			g.Offset = at
 			continue
 		}
-		text, err := beginning(g.file, false)
+		text, err := beginning(g.file, false, l.Plain)
 		if err != nil {
 			return err
 		}
-		anew := &generation{Generation: Generation{Head: headOf(text)}, file: g.file, info: info, grew: l.now()}
+		anew := &generation{plain: l.Plain, Generation: Generation{Head: headOf(text, l.Plain)}, file: g.file,
+			info: info, grew: l.now()}
 		anew.Device, anew.Inode = numbers(info)
 		l.all = append(l.all, anew)
 		g.file, g.Inode, g.Device, g.emptied = nil, 0, 0, true
@@ -271,7 +277,7 @@ func (l *Log) verify(folder *target.LogFolder, g *generation, e entry) (bool, er
 		defer func() { _ = file.Close() }() // read only
 	}
 	if g.Packed {
-		text, err := beginning(file, true)
+		text, err := beginning(file, true, l.Plain)
 		return g.Head.begins(text), err
 	}
 	at, cut, ok := g.resume(file, e.info.Size())
@@ -279,7 +285,7 @@ func (l *Log) verify(folder *target.LogFolder, g *generation, e entry) (bool, er
 		return false, nil
 	}
 	if cut || len(g.Mark) == 0 {
-		text, err := beginning(file, false)
+		text, err := beginning(file, false, l.Plain)
 		if err != nil {
 			return false, err
 		}
@@ -287,7 +293,7 @@ func (l *Log) verify(folder *target.LogFolder, g *generation, e entry) (bool, er
 			g.Closed = g.Closed || g.Offset == 0 // of which nothing was read: it is as good as new
 			return false, nil
 		}
-		g.Offset, g.Head = at, headOf(text)
+		g.Offset, g.Head = at, headOf(text, l.Plain)
 	}
 	if e.info.Size() > g.Offset {
 		g.Closed = false // its writer did not know that it was rotated away
@@ -320,11 +326,11 @@ func (l *Log) meet(folder *target.LogFolder, e entry, older bool) (isNew bool, e
 func (l *Log) place(folder *target.LogFolder, e entry, file *os.File, info fs.FileInfo, older bool) (isNew, kept bool,
 	err error) {
 	packed := isPacked(e.name)
-	text, err := beginning(file, packed)
+	text, err := beginning(file, packed, l.Plain)
 	if err != nil {
 		return false, false, fmt.Errorf("%s: %w", e.name, err)
 	}
-	head := headOf(text)
+	head := headOf(text, l.Plain)
 	if head.Length == 0 && packed && text == nil {
 		return false, false, nil // it is being written
 	}
@@ -345,13 +351,17 @@ func (l *Log) place(folder *target.LogFolder, e entry, file *os.File, info fs.Fi
 		}
 		g.Device, g.Inode = numbers(info)
 		g.Packed = packed
+		if !packed && g.Offset < info.Size() {
+			g.Closed = false // there is more in it than was read
+		}
 		if !packed && g.Offset > info.Size() { // what was written after the copy was read before
 			g.Offset = info.Size()
 			g.remember(file)
 		}
 		return false, !g.Closed && g.hold(file, l.Budget), nil
 	}
-	g = &generation{Generation: Generation{Head: head, Packed: packed}, name: e.name, info: info, grew: l.now()}
+	g = &generation{plain: l.Plain, Generation: Generation{Head: head, Packed: packed}, name: e.name,
+		info: info, grew: l.now()}
 	g.Device, g.Inode = numbers(info)
 	if older {
 		g.Offset, g.Closed = info.Size(), true
@@ -369,7 +379,7 @@ func (l *Log) place(folder *target.LogFolder, e entry, file *os.File, info fs.Fi
 // reports copied where that is there itself.
 func (l *Log) twin(folder *target.LogFolder, e entry, file *os.File, size int64, text []byte) (
 	g *generation, copied bool, err error) {
-	packed := isPacked(e.name)
+	packed, same := isPacked(e.name), false
 	for _, g := range slices.Backward(l.all) {
 		beginning := !packed && !g.Packed && len(text) < g.Head.Line // it is being copied
 		if !beginning && !g.Head.begins(text) {
@@ -379,7 +389,11 @@ func (l *Log) twin(folder *target.LogFolder, e entry, file *os.File, size int64,
 			if e.name == folder.Name() {
 				continue
 			}
-			same := packed || g.Packed
+			same = packed || g.Packed
+			if same && l.Plain && !g.Packed && strings.TrimSuffix(e.name, ".gz") != g.name &&
+				!holds(file, g.info.Size(), true) {
+				continue
+			}
 			if !same {
 				if same, err = g.has(folder, file, size); err != nil {
 					return nil, false, err
@@ -393,10 +407,28 @@ func (l *Log) twin(folder *target.LogFolder, e entry, file *os.File, size int64,
 		if beginning {
 			continue
 		}
-		if !packed && !g.Packed && size > g.Offset {
+		main := l.Plain && e.name == folder.Name() // it need not be the same that begins in the same way
+		if main && (g.Packed || size < g.Offset) {
+			continue
+		}
+		if !packed && !g.Packed && (size > g.Offset || main) {
 			if at, cut, ok := g.resume(file, size); !ok || cut || at != g.Offset {
 				continue // it begins in the same way, no more
 			}
+		}
+		if l.Plain && !packed && !g.Packed && g.file != nil {
+			if same, err = g.has(folder, file, size); err != nil {
+				return nil, false, err
+			}
+			if !same {
+				continue
+			}
+		}
+		if l.Plain && !packed && g.Packed && size != g.Offset {
+			continue
+		}
+		if l.Plain && packed && !g.Packed && !g.emptied && !holds(file, g.Offset, g.Closed) {
+			continue
 		}
 		return g, false, nil
 	}

@@ -24,6 +24,8 @@ type Generation struct {
 // A generation is one that is followed.
 type generation struct {
 	Generation
+	plain bool // its lines need have no time
+
 	name string   // in the folder; "": it is in none any more
 	file *os.File // held open; nil: the budget was used up, or nothing is to be read
 	info fs.FileInfo
@@ -76,9 +78,9 @@ func (g *generation) remember(file *os.File) {
 	if _, err := file.ReadAt(g.Mark, g.Offset-int64(len(g.Mark))); err != nil {
 		g.Mark = nil // it is being cut: the size tells, the next time
 	}
-	if g.Head.Length < headLength {
-		if text, err := beginning(file, false); err == nil {
-			g.Head = headOf(text)
+	if g.Head.Length < lengthOf(g.plain) {
+		if text, err := beginning(file, false, g.plain); err == nil {
+			g.Head = headOf(text, g.plain)
 		}
 	}
 }
@@ -92,13 +94,13 @@ func (g *generation) ends(file *os.File, at int64, buf []byte) bool {
 
 // resume returns where to go on in a file of a size: behind what was read, also where the
 // head of the file is gone. It reports false where that is nowhere: the file was truncated, or is
-// another one with the same number.
+// another one with the same number. Of a plain file the head is not gone.
 func (g *generation) resume(file *os.File, size int64) (at int64, cut, ok bool) {
 	buf := make([]byte, markLength)
 	if size >= g.Offset && g.ends(file, g.Offset, buf) {
 		return g.Offset, false, true
 	}
-	if len(g.Mark) == 0 {
+	if len(g.Mark) == 0 || g.plain {
 		return 0, false, false
 	}
 	first := g.Offset - block

@@ -60,13 +60,16 @@ func (s *sink) Take(_ context.Context, in io.Reader, last bool) (int64, error) {
 func (s *sink) Recall([]byte) {}
 
 // A world is a log, who writes it and what it looks like from outside.
-
 type world struct {
-	t       *testing.T
-	random  *rand.Rand
-	folder  string
-	path    string
-	max     int // files
+	t      *testing.T
+	random *rand.Rand
+	folder string
+	path   string
+	max    int // files
+
+	plain    bool // it is no container's
+	extended bool // what is rotated away keeps the end of its name
+
 	file    *os.File
 	n       int    // lines so far
 	rest    string // of a line of which the beginning is written
@@ -146,11 +149,19 @@ func (w *world) create() {
 	w.created++
 }
 
+// rotated returns what a file is called that was rotated away so often.
+func (w *world) rotated(times int) string {
+	if w.extended {
+		return fmt.Sprintf("%s.%d.log", strings.TrimSuffix(w.path, ".log"), times)
+	}
+	return fmt.Sprintf("%s.%d", w.path, times)
+}
+
 // numbered moves the files that were rotated away, and removes the last.
 func (w *world) numbered() {
 	for i := w.max - 1; i > 0; i-- {
 		for _, end := range []string{"", ".gz"} {
-			from := fmt.Sprintf("%s.%d%s", w.path, i, end)
+			from := w.rotated(i) + end
 			if _, err := os.Stat(from); err != nil {
 				continue
 			}
@@ -158,7 +169,7 @@ func (w *world) numbered() {
 				w.remove(from)
 				continue
 			}
-			w.must(os.Rename(from, fmt.Sprintf("%s.%d%s", w.path, i+1, end)))
+			w.must(os.Rename(from, w.rotated(i+1)+end))
 		}
 	}
 }
@@ -184,7 +195,7 @@ func (w *world) rotate() {
 	torn := w.whole()
 	w.do("rotate")
 	w.numbered()
-	w.must(os.Rename(w.path, w.path+".1"))
+	w.must(os.Rename(w.path, w.rotated(1)))
 	old := w.file
 	if !torn && w.random.IntN(3) == 0 { // its writer does not know at once
 		w.create()
@@ -211,7 +222,7 @@ func (w *world) whole() (torn bool) {
 }
 
 func (w *world) compress() {
-	from := w.path + ".1"
+	from := w.rotated(1)
 	text, err := os.ReadFile(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -245,10 +256,10 @@ func (w *world) copyTruncate() {
 	text, err := os.ReadFile(w.path)
 	w.must(err)
 	if w.random.IntN(3) == 0 {
-		w.must(os.WriteFile(w.path+".1", text[:len(text)/2], 0o600))
+		w.must(os.WriteFile(w.rotated(1), text[:len(text)/2], 0o600))
 		w.look(true)
 	}
-	w.must(os.WriteFile(w.path+".1", text, 0o600))
+	w.must(os.WriteFile(w.rotated(1), text, 0o600))
 	if w.random.IntN(3) == 0 {
 		w.look(true)
 	}
@@ -291,7 +302,10 @@ func (w *world) start() {
 	w.known, w.base = make(map[uint64]bool), w.created
 	w.reader = &follow.Log{Sink: w.sink, Budget: &w.budget, Now: func() time.Time { return w.now },
 		Created: func() (uint64, bool) { return w.created - w.base, true },
-		Open: func() (*target.LogFolder, error) {
+		Plain:   w.plain, Open: func() (*target.LogFolder, error) {
+			if w.plain {
+				return target.NewHost("s", "/", target.HostLogs{}).OpenLog(w.path)
+			}
 			return (&target.Docker{Root: "/"}).OpenLog(target.Container{ID: "c1", Name: "c1", LogDriver: "json-file",
 				LogPath: w.path})
 		}}
@@ -390,18 +404,32 @@ func inode(info fs.FileInfo) uint64 {
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
-		if !t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { history(t, seed) }) {
+		if !t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { history(t, seed, false) }) {
 			break
 		}
 	}
 }
 
-func history(t *testing.T, seed uint64) {
+// The same holds for the log of a service that is in no container.
+func TestHistoriesOfPlainFiles(t *testing.T) {
+	t.Parallel()
+	for seed := *first; seed < *first+uint64(*seeds); seed++ {
+		if !t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { history(t, seed, true) }) {
+			break
+		}
+	}
+}
+
+func history(t *testing.T, seed uint64, plain bool) {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "c1")
 	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 1)), folder: folder,
 		path: filepath.Join(folder, "c1-json.log"), owed: make(map[int]bool), torn: make(map[int]bool), counts: make(map[int]int),
-		now: time.Unix(1e9, 0)}
+		now: time.Unix(1e9, 0), plain: plain}
+	if plain {
+		w.path = filepath.Join(folder, "app.log")
+		w.extended = w.random.IntN(3) == 0
+	}
 	w.max = 2 + w.random.IntN(4)
 	w.must(os.Mkdir(folder, 0o700))
 	w.create()
@@ -453,5 +481,55 @@ func history(t *testing.T, seed uint64) {
 	w.reader.Close()
 	if w.budget.Free != 50 {
 		t.Errorf("%d files are open yet", 50-w.budget.Free)
+	}
+}
+
+// Lines need have no time: what is written anew is counted, also where it is the beginning of what was written before.
+func TestLinesAlike(t *testing.T) {
+	t.Parallel()
+	const line = "1 GET /health 0\n" // 16 bytes: a block has whole lines
+	for name, again := range map[string]func(path string) error{
+		"renamed":   func(path string) error { return os.Rename(path, path+".1") },
+		"removed":   os.Remove,
+		"truncated": func(path string) error { return os.Truncate(path, 0) },
+		"copied and truncated": func(path string) error {
+			text, err := os.ReadFile(path)
+			return errors.Join(err, os.WriteFile(path+".1", text, 0o600), os.Truncate(path, 0))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "app.log")
+			s := &sink{seen: make(map[int]int)}
+			l := &follow.Log{Plain: true, Sink: s, Budget: &follow.Budget{Free: 5},
+				Open: func() (*target.LogFolder, error) { return target.NewHost("s", "/", target.HostLogs{}).OpenLog(path) }}
+			defer l.Close()
+			written := 0
+			for round, lines := range []int{2000, 1000, 80, 20, 1} {
+				if round > 0 {
+					if err := again(path); err != nil {
+						t.Fatal(err)
+					}
+				}
+				f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+				if err == nil {
+					_, err = io.WriteString(f, strings.Repeat(line, lines))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = f.Close() // was written
+				written += lines
+				if err := l.Look(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if s.seen[1] != written {
+					t.Fatalf("round %d: %d lines are counted of %d", round, s.seen[1], written)
+				}
+				if round%2 == 0 {
+					_ = os.Remove(path + ".1")
+				}
+			}
+		})
 	}
 }

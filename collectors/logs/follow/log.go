@@ -13,7 +13,7 @@ import (
 // sink's Recall.
 func (l *Log) Restore(all []Generation, recall bool) {
 	for _, g := range all {
-		fresh := &generation{Generation: g, grew: l.now()}
+		fresh := &generation{plain: l.Plain, Generation: g, grew: l.now()}
 		if g.Rotated {
 			fresh.rotated = l.now()
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,14 +20,14 @@ type Watcher struct {
 	queue *os.File
 
 	mu      sync.Mutex
-	folders map[int32]*watched
+	folders map[int32][]*watched
 	byKey   map[string]int32
 	due     map[string]bool
 	news    []string // names of folders in the folder of folders
 	buf     []byte
 }
 
-// A watched is a folder.
+// A watched is what is watched in a folder: a log, or what appears in it.
 type watched struct {
 	key, name string
 	created   uint64
@@ -39,29 +40,27 @@ func NewWatcher() (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("notifications of files: %w", err)
 	}
-	return &Watcher{fd: fd, queue: os.NewFile(uintptr(fd), "inotify"), folders: make(map[int32]*watched),
+	return &Watcher{fd: fd, queue: os.NewFile(uintptr(fd), "inotify"), folders: make(map[int32][]*watched),
 		byKey: make(map[string]int32), due: make(map[string]bool), buf: make([]byte, 64<<10)}, nil
 }
 
 // Close ends Wait.
 func (w *Watcher) Close() { _ = w.queue.Close() } // was only read
 
-// Add watches a folder that is open, in which a log has a name. An empty key is that of the folder
-// in which new folders are looked for.
+// Add watches a folder that is open, in which a log has a name; without a name, whatever is created in it.
+// An empty key is that of the folder in which new folders are looked for.
 func (w *Watcher) Add(folder *os.File, key, name string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	const mask = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_DELETE_SELF |
 		unix.IN_ONLYDIR
+	w.drop(key) // before: it may be the last one in the same folder
 	// By its number, so that it is this folder and no other that has its name now.
 	wd, err := unix.InotifyAddWatch(w.fd, fmt.Sprintf("/proc/self/fd/%d", folder.Fd()), mask)
 	if err != nil {
 		return fmt.Errorf("notifications of %s: %w", folder.Name(), err)
 	}
-	if old, ok := w.byKey[key]; ok && old != int32(wd) {
-		w.forget(old)
-	}
-	w.folders[int32(wd)] = &watched{key: key, name: name, known: true}
+	w.folders[int32(wd)] = append(w.folders[int32(wd)], &watched{key: key, name: name, known: true})
 	w.byKey[key] = int32(wd)
 	return nil
 }
@@ -78,18 +77,32 @@ func (w *Watcher) Watches(key string) bool {
 func (w *Watcher) Remove(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if wd, ok := w.byKey[key]; ok {
-		w.forget(wd)
-	}
+	w.drop(key)
 	delete(w.due, key)
 }
 
-func (w *Watcher) forget(wd int32) {
-	_, _ = unix.InotifyRmWatch(w.fd, uint32(wd)) // it may be gone with its folder
-	if f := w.folders[wd]; f != nil && w.byKey[f.key] == wd {
-		delete(w.byKey, f.key)
+// drop forgets a key, and its folder where it was the last one in it.
+func (w *Watcher) drop(key string) {
+	wd, ok := w.byKey[key]
+	if !ok {
+		return
 	}
-	delete(w.folders, wd)
+	delete(w.byKey, key)
+	w.folders[wd] = slices.DeleteFunc(w.folders[wd], func(f *watched) bool { return f.key == key })
+	if len(w.folders[wd]) == 0 {
+		delete(w.folders, wd)
+		_, _ = unix.InotifyRmWatch(w.fd, uint32(wd)) // it may be gone with its folder
+	}
+}
+
+// of returns what is watched under a key, or nil.
+func (w *Watcher) of(key string) *watched {
+	for _, f := range w.folders[w.byKey[key]] {
+		if f.key == key {
+			return f
+		}
+	}
+	return nil
 }
 
 // Created returns how often the log of a key was created so far. It reports false where that is
@@ -99,11 +112,10 @@ func (w *Watcher) Created(key string) (uint64, bool) {
 	defer w.mu.Unlock()
 	for w.take() { // what has happened before is in the queue
 	}
-	wd, ok := w.byKey[key]
-	if !ok {
+	f := w.of(key)
+	if f == nil {
 		return 0, false
 	}
-	f := w.folders[wd]
 	known := f.known
 	f.known = true // from now on
 	return f.created, known
@@ -160,19 +172,28 @@ const newsMost = 1000
 
 func (w *Watcher) happened(wd int32, mask uint32, name string) {
 	if mask&unix.IN_Q_OVERFLOW != 0 {
-		for _, f := range w.folders {
-			f.known = false
-			w.due[f.key] = true
+		for _, all := range w.folders {
+			for _, f := range all {
+				f.known = false
+				w.due[f.key] = true
+			}
 		}
 		return
 	}
-	f := w.folders[wd]
-	if f == nil {
-		return
+	all := w.folders[wd]
+	if mask&unix.IN_IGNORED != 0 { // the folder is gone
+		delete(w.folders, wd)
+		for _, f := range all {
+			delete(w.byKey, f.key)
+		}
 	}
-	if mask&unix.IN_IGNORED != 0 {
-		w.forget(wd)
+	for _, f := range all {
+		w.notify(f, mask, name)
 	}
+}
+
+// notify notes what has happened to a file.
+func (w *Watcher) notify(f *watched, mask uint32, name string) {
 	if f.key == "" {
 		if mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && mask&unix.IN_ISDIR != 0 && len(w.news) < newsMost {
 			w.news = append(w.news, name)

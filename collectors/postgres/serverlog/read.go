@@ -3,6 +3,7 @@ package serverlog
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/files"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
@@ -163,7 +165,7 @@ func (r *Report) file(ctx context.Context, s *server, name string, count *tally)
 	return r.end(ctx, s, file, mostOfFiles, count)
 }
 
-// container reads the log of a container that the configuration names.
+// container reads the log of a container that the configuration names, with the files that were rotated away.
 func (r *Report) container(ctx context.Context, s *server, from target.PostgresLog, count *tally) error {
 	r.From = "log of container " + from.Container
 	all, err := from.Docker.Containers(ctx)
@@ -180,12 +182,99 @@ func (r *Report) container(ctx context.Context, s *server, from target.PostgresL
 		return denied(r.From, err)
 	}
 	defer folder.Close()
-	file, err := folder.Open(folder.Name())
+	parts, err := opened(folder, s)
+	defer func() {
+		for _, p := range parts {
+			_ = p.file.Close() // read only
+		}
+	}()
 	if err != nil {
 		return denied(r.From, err)
 	}
-	defer func() { _ = file.Close() }() // read only
-	return r.end(ctx, s, file, mostOfFiles, count)
+	for _, p := range parts {
+		if r.Bytes >= mostOfFiles {
+			break
+		}
+		if err := r.part(ctx, s, p, mostOfFiles-r.Bytes, count); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A part is a file of a log.
+type part struct {
+	file   *os.File
+	info   fs.FileInfo
+	packed bool
+}
+
+// opened opens the files of a log before one is read, the newest first: a file that is rotated meanwhile is the same
+// under its new name. Those that were last written before the span are left out.
+func opened(folder *target.LogFolder, s *server) (parts []part, err error) {
+	names, err := folder.Rotated()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Backward(append(names, folder.Name())) {
+		if slices.Contains(names, strings.TrimSuffix(name, ".gz")) && strings.HasSuffix(name, ".gz") {
+			continue // it is being compressed
+		}
+		file, err := folder.Open(name)
+		if errors.Is(err, fs.ErrNotExist) && name != folder.Name() {
+			continue // it was rotated away meanwhile
+		}
+		if err != nil {
+			return parts, err
+		}
+		info, err := file.Stat()
+		if err != nil {
+			return parts, errors.Join(err, file.Close())
+		}
+		if slices.ContainsFunc(parts, func(p part) bool { return os.SameFile(p.info, info) }) ||
+			name != folder.Name() && info.ModTime().Before(s.Now.Add(-Span)) {
+			_ = file.Close() // read only
+			continue
+		}
+		parts = append(parts, part{file, info, strings.HasSuffix(name, ".gz")})
+	}
+	return parts, nil
+}
+
+// part reads the end of a file, which may be compressed.
+func (r *Report) part(ctx context.Context, s *server, p part, most int64, count *tally) error {
+	if !p.packed {
+		return r.end(ctx, s, p.file, most, count)
+	}
+	length := make([]byte, 4) // of the text, at the end of the file
+	_, err := p.file.ReadAt(length, max(0, p.info.Size()-int64(len(length))))
+	text, fault := gzip.NewReader(p.file)
+	if err = errors.Join(err, fault); err != nil {
+		return fmt.Errorf("%s: %w", r.From, err)
+	}
+	from := max(0, int64(binary.LittleEndian.Uint32(length))-most)
+	if _, err := io.CopyN(io.Discard, text, from); err != nil {
+		return fmt.Errorf("%s: %w", r.From, err)
+	}
+	counted := &counting{in: io.LimitReader(text, most)}
+	err = s.read(ctx, counted, from == 0, count)
+	if r.Bytes += counted.n; err != nil {
+		return fmt.Errorf("%s: %w", r.From, err)
+	}
+	return nil
+}
+
+// A counting reader knows how much it has read.
+type counting struct {
+	in io.Reader
+	n  int64
+}
+
+// Read implements io.Reader.
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // denied says what makes a file readable, where a right is missing.

@@ -1,6 +1,8 @@
 package serverlog_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -323,6 +325,30 @@ func TestReadContainer(t *testing.T) {
 	if err != nil || len(r.Groups) != 1 || r.Groups[0].State != "22012" || r.Groups[0].Count != 1 ||
 		r.From != "log of container db" || strings.Contains(fmt.Sprint(r), "secret") {
 		t.Errorf("%+v, %v", r, err)
+	}
+	// The driver has rotated it, and compressed a file: each says that it was divided by zero once. One is being compressed.
+	path := filepath.Join(root, name)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := io.WriteString(z, kept.String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for end, text := range map[string][]byte{".1": []byte(kept.String()), ".1.gz": packed.Bytes()[:packed.Len()/2],
+		".2.gz": packed.Bytes(), ".3": []byte(kept.String())} {
+		if err := os.WriteFile(path+end, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Now().Add(-2 * serverlog.Span) // by its name only: its lines are of today
+	if err := os.Chtimes(path+".3", old, old); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := serverlog.Read(t.Context(), db(good, "db")); err != nil || len(r.Groups) != 1 || r.Groups[0].Count != 3 ||
+		r.Bytes != 3*int64(kept.Len()) {
+		t.Errorf("rotated: %+v, %v", r, err)
 	}
 	refused(t, db(good, "dc"), `engine engine has no container "dc": correct log.container`, "")
 	refused(t, db(engine(t, root, "journald", ""), "db"), "which is no file of json-file", "")

@@ -18,12 +18,16 @@ type Process struct {
 
 // Start starts a program that writes to output. When we are killed it gets SIGINT, on which
 // it can clean up.
-func Start(p Program, output io.Writer) (*Process, error) {
+func Start(p Program, output io.Writer) (*Process, error) { return StartApart(p, output, output) }
+
+// StartApart is Start for a program whose standard error goes elsewhere. While a writer waits, the program
+// waits too.
+func StartApart(p Program, output, said io.Writer) (*Process, error) {
 	cmd, err := p.command(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = output, output, drain
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = output, said, drain
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGINT
 	c := &Process{cmd: cmd, ended: make(chan struct{})}
 	began := make(chan error, 1)

@@ -13,11 +13,13 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
 
-// A LogFolder is the folder that an engine writes a container's log to, held open. The engine
-// may be another one than it says: what it names is opened only if it is such a log.
+// A LogFolder is the folder that an engine writes a container's log to, held open, or the folder of
+// another log. The engine may be another one than it says: what it names is opened only if it is such a log.
 type LogFolder struct {
 	root *os.Root
 	name string
+
+	extended bool // what was rotated away may have the number before the end of its name: app-20261130.log
 }
 
 // OpenLog opens the folder of a container's log. It refuses a path that an engine does not
@@ -31,7 +33,7 @@ func (d *Docker) OpenLog(c Container) (*LogFolder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &LogFolder{root, name}, nil
+	return &LogFolder{root: root, name: name}, nil
 }
 
 // OpenLogs opens the folder in which the engine makes a folder for each container, by the log of
@@ -131,23 +133,88 @@ func (l *LogFolder) Rotated() ([]string, error) {
 // rotation returns what the files of a log are ordered by: the 2 of file.2 and file.2.gz, negative,
 // or the numbers of a date such as that of file-20261130-1700. Another file has none.
 func (l *LogFolder) rotation(name string) (order []int, ok bool) {
-	rest, ok := strings.CutPrefix(name, l.name)
-	if !ok || rest == "" || rest[0] != '.' && rest[0] != '-' {
+	name = strings.TrimSuffix(name, ".gz")
+	if rest, found := strings.CutPrefix(name, l.name); found {
+		if order, ok = rotation(rest); ok {
+			return order, true
+		}
+	}
+	if end := filepath.Ext(l.name); l.extended && end != "" && end != l.name {
+		return extended(name, strings.TrimSuffix(l.name, end), end)
+	}
+	return nil, false
+}
+
+// extended returns the same for a name whose number is before its end, as logrotate's extension
+// leaves it. app-2.log may well be another log.
+func extended(name, stem, end string) (order []int, ok bool) {
+	rest, begins := strings.CutPrefix(name, stem)
+	rest, ends := strings.CutSuffix(rest, end)
+	if !begins || !ends || strings.HasPrefix(rest, "-") && len(rest) <= dateDigits {
 		return nil, false
 	}
-	const date = 8 // digits
-	parts := strings.FieldsFunc(strings.TrimSuffix(rest[1:], ".gz"), func(r rune) bool { return r == '-' || r == '_' })
+	return rotation(rest)
+}
+
+// dateDigits is how many digits a date has.
+const dateDigits = 8
+
+// rotation reads a number with the sign before it.
+func rotation(rest string) (order []int, ok bool) {
+	if rest == "" || rest[0] != '.' && rest[0] != '-' {
+		return nil, false
+	}
+	parts := strings.FieldsFunc(rest[1:], func(r rune) bool { return r == '-' || r == '_' })
 	for _, part := range parts {
 		n, err := strconv.Atoi(part)
 		if err != nil {
 			return nil, false
 		}
-		if len(parts) == 1 && rest[0] == '.' && len(part) < date {
+		if len(parts) == 1 && rest[0] == '.' && len(part) < dateDigits {
 			n = -n
 		}
 		order = append(order, n)
 	}
 	return order, len(order) > 0
+}
+
+// RotatedFrom returns the names that a log may have of which a file was rotated away: those of app.log.1.gz
+// and app.1.log are app.log. Sure is one by which the file can be nothing else.
+func RotatedFrom(name string) (sure, maybe string) {
+	name = strings.TrimSuffix(name, ".gz")
+	for i := len(name) - 1; i > 0; i-- {
+		if name[i] != '.' && name[i] != '-' {
+			continue
+		}
+		if _, ok := rotation(name[i:]); ok && (name[i] == '.' || len(name)-i > dateDigits) {
+			sure = name[:i]
+		}
+		end := filepath.Ext(name)
+		if i >= len(name)-len(end) || end == "" {
+			continue
+		}
+		if _, ok := extended(name, name[:i], end); ok {
+			maybe = name[:i] + end
+		}
+	}
+	return sure, maybe
+}
+
+// names returns the names of the log's files that are there, the oldest first.
+func (l *LogFolder) names() (names []string, err error) {
+	all, err := l.Rotated()
+	for _, name := range append(all, l.name) {
+		f, fault := l.Open(name)
+		if errors.Is(fault, fs.ErrNotExist) {
+			continue
+		}
+		if fault != nil {
+			return names, errors.Join(err, fault)
+		}
+		_ = f.Close() // only opened
+		names = append(names, name)
+	}
+	return names, err
 }
 
 // LogBytes adds up the sizes of a container's log file and of those that were
@@ -190,20 +257,9 @@ func (d *Docker) LogFiles(c Container) (paths []string, err error) {
 		return nil, err
 	}
 	defer l.Close()
-	names, err := l.Rotated()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range append(names, l.name) {
-		f, err := l.Open(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		_ = f.Close() // only opened
+	names, err := l.names()
+	for _, name := range names {
 		paths = append(paths, filepath.Join(l.root.Name(), name))
 	}
-	return paths, nil
+	return paths, err
 }

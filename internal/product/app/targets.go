@@ -107,7 +107,10 @@ func targets(c *config.Config, before pieces, notes target.Notes) (pieces, error
 		engines[t.Name] = take(&b, "docker", t.Name, t, func() (*target.Docker, error) { return b.docker(t) })
 	}
 	for _, t := range c.Targets.Host {
-		_ = take(&b, "host", t.Name, t, func() (*target.Host, error) { return new(target.Host(t)), nil })
+		_ = take(&b, "host", t.Name, t, func() (*target.Host, error) {
+			state := filepath.Join(b.config.DataDir, "logs", "host "+url.PathEscape(t.Name))
+			return target.NewHost(t.Name, t.Root, t.Logs.Target(t.Root, state)), nil
+		})
 	}
 	for _, t := range c.Targets.Packages {
 		_ = take(&b, "packages", t.Name, t, func() (*target.Packages, error) { return new(target.Packages(t)), nil })

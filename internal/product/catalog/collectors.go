@@ -40,6 +40,8 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 			host.Pressure(t),
 			host.Units(t),
 			host.Updates(t),
+			logs.Files(t),
+			logs.Journal(t),
 		)
 	}
 	for _, t := range s.Packages {

@@ -480,6 +480,10 @@ func filesThatLack() []wrong {
 		{name: "log of a server that is a folder", text: "targets:\n  postgres:\n    - name: main\n      url: " +
 			"postgres://u@h/db\n      log: {path: .}\n",
 			want: []string{`upkeep.yaml:5: the log of postgres main: `}},
+		{name: "log files", text: "targets:\n  host:\n    - name: this\n      logs:\n        files:\n" +
+			"          - {service: a, path: /does/not/exist/*.log}\n          - {service: b, path: /dev/null}\n",
+			want: []string{`upkeep.yaml:6: warning: no log of a is at /does/not/exist/*.log; correct the path, or wait: a log is read when it appears`,
+				`upkeep.yaml:7: logs of b: "/dev/null" is a link, a pipe or a device: name the file itself; correct the path, or grant the right`}},
 		{name: "archive of logs", text: "targets:\n  docker:\n    - {name: engine, log_archive: /does/not/exist}\n",
 			want: []string{`upkeep.yaml:3: log_archive of docker engine: /does/not/exist does not exist; create the folder, or name another`}},
 		{name: "backup without a file", text: "targets:\n  backup:\n    - {name: main, path: '*.dump'}\n",

@@ -61,6 +61,7 @@ func (k *checker) files() {
 	}
 	for i, h := range c.Targets.Host {
 		k.folder(in("targets", "host", i, "root"), "root of host "+h.Name, h.Root)
+		k.hostLogs(in("targets", "host", i, "logs"), h)
 	}
 	for i, d := range c.Targets.Docker {
 		k.folder(in("targets", "docker", i, "root"), "root of docker "+d.Name, d.Root)

@@ -1,12 +1,17 @@
 package check
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/pattern"
+	"github.com/ai-micro-service/upkeep/internal/platform/child"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
@@ -104,5 +109,35 @@ func (k *checker) addresses() {
 	}
 	for i, d := range k.config.Targets.Docker {
 		same(in("targets", "docker", i, "host"), "docker", d.Name, d.Host)
+	}
+}
+
+// hostLogs checks that the logs of a machine exist and can be read.
+func (k *checker) hostLogs(at place, h config.Host) {
+	host := target.NewHost(h.Name, h.Root, target.HostLogs{})
+	for i, f := range h.Logs.Files {
+		at := at.in("files").in(i).in("path")
+		found := pattern.Find(host, f.Path, func(string) bool { return false })
+		if err := found.Err(); err != nil {
+			k.fault(at, "logs of %s: %v; correct the path, or grant the right", f.Service, err)
+			continue
+		}
+		if len(found.Logs) == 0 {
+			k.warn(at, "no log of %s is at %s; correct the path, or wait: a log is read when it appears", f.Service,
+				f.Path)
+		}
+		for _, log := range found.Logs {
+			if _, err := host.LogFiles(log); errors.Is(err, fs.ErrPermission) {
+				k.fault(at, "%s cannot be read: permission denied; let the user that runs upkeep read it, as group "+
+					"adm does on Debian", log)
+			} else if err != nil {
+				k.fault(at, "%s: %v", log, err)
+			}
+		}
+	}
+	if len(h.Logs.Journal.Units) > 0 {
+		if _, err := child.Find("journalctl"); err != nil {
+			k.fault(at.in("journal"), "host %s: %v; install systemd, or remove journal", h.Name, err)
+		}
 	}
 }

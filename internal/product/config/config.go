@@ -170,6 +170,27 @@ type Restart struct {
 type Host struct {
 	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
 	Root string `yaml:"root" default:"/" doc:"Where its root file system is mounted: / unless upkeep runs in a container."`
+
+	Logs HostLogs `yaml:"logs" doc:"Logs of services that are in no container. Their metrics are those of containers' logs, with the server label of the host."`
+}
+
+// HostLogs are the logs of a machine that are no containers'.
+type HostLogs struct {
+	Files   []LogFile `yaml:"files" doc:"Log files, which are followed across rotation. The first entry that names a file counts."`
+	Journal Journal   `yaml:"journal" doc:"The journal of systemd. It needs journalctl, and the group systemd-journal."`
+	Fields  Logs      `yaml:"fields" doc:"Field names of the services' log lines."`
+}
+
+// A LogFile is the log files of one service.
+type LogFile struct {
+	Service string `yaml:"service" required:"a name, the service label of its metrics" doc:"The service label of its metrics. Several entries may have the same one."`
+	Path    string `yaml:"path" required:"a path" doc:"Absolute path of the log, or a pattern: /var/log/nginx/*.log. Without the files that were rotated away, which are found by their names (.1, .2.gz, -20261130). No link leads there."`
+}
+
+// A Journal is the units whose entries are read.
+type Journal struct {
+	Units     []string `yaml:"units" doc:"Names of services, written out: nginx.service. The service label is that name."`
+	Directory string   `yaml:"directory" doc:"Folder with the files of the journal. Default: the machine's own, which is root/var/log/journal where root is not /."`
 }
 
 // A Docker is one Docker engine.

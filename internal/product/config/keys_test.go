@@ -237,7 +237,7 @@ func TestEveryMisspeltKey(t *testing.T) {
 // others are keys whose values depend on those of other keys.
 func others(k key) bool {
 	name, section := k.name(), fmt.Sprint(k.path[0])
-	return slices.Contains([]string{"name", "url", "action", "cron", "time_zone", "query", "root", "replica_of", "kind",
+	return slices.Contains([]string{"name", "url", "action", "cron", "time_zone", "query", "root", "directory", "service", "units", "replica_of", "kind",
 		"stanza", "path", "retention", "config_file", "start_time", "end_time", "location", "receiver", "table",
 		"token_file",
 		"token_env", "alertmanager_file", "receivers_file", "enabled", "url_file", "url_env", "file", "env", "purge",

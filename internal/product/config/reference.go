@@ -145,6 +145,7 @@ targets:
   # sentinel: [{name: sentinel-1, url: "redis://127.0.0.1:26379"}]
   host:
     - name: this
+      # logs: {files: [{service: nginx, path: "/var/log/nginx/*.log"}], journal: {units: [ssh.service]}}
   docker: # without Docker, remove this and the policies that upkeep check then names
     - name: engine
       # log_archive: /var/backups/container-logs

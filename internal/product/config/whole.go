@@ -163,6 +163,7 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	for i, h := range t.Host {
 		host = append(host, h.Name)
 		d.absolute(at(n, "targets", "host", i, "root"), h.Root)
+		d.hostLogs(at(n, "targets", "host", i), h, t.Docker)
 	}
 	for i, e := range t.Docker {
 		docker = append(docker, e.Name)

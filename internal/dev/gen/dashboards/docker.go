@@ -7,7 +7,8 @@ func docker(rules map[string]rule) *board {
 		engines,
 		choice("engine", "Engine", itself, "upkeep_docker_up", "server"),
 		choice("container", "Container", engines, "upkeep_docker_container_info", "container"),
-		choice("log", "Service in logs", engines, "upkeep_logs_lines_total", "service"),
+		choice("logserver", "Server of logs", itself, "upkeep_logs_lines_total", "server"),
+		choice("log", "Service in logs", logServers, "upkeep_logs_lines_total", "service"),
 		choice("probe", "Probe", itself, "upkeep_probe_healthy", "server"))
 	dockerNow(b)
 	dockerServices(b)

@@ -21,7 +21,8 @@ const (
 	caches     scope = `server=~"$redis"`
 	engines    scope = `server=~"$engine"`
 	containers       = engines + `,container=~"$container"`
-	logs             = engines + `,service=~"$log"`
+	logServers scope = `server=~"$logserver"` // engines and hosts
+	logs             = logServers + `,service=~"$log"`
 	probes     scope = `server=~"$probe"`
 	machines   scope = `server=~"$host"`
 	backups    scope = `server=~"$backup"`
@@ -135,7 +136,7 @@ const (
 	toRedis     target = "upkeep-redis Redis redis=server"
 	toEngine    target = "upkeep-docker Engine engine=server"
 	toContainer target = "upkeep-docker Container engine=server container=container"
-	toLog       target = "upkeep-docker Service engine=server log=service"
+	toLog       target = "upkeep-docker Service logserver=server log=service"
 	toProbe     target = "upkeep-docker Probe probe=server"
 	toHost      target = "upkeep-host Host host=server"
 	toPolicy    target = "upkeep-remediation Policy policy=policy"
