@@ -175,22 +175,35 @@ func accessTime(b []byte) (float64, bool) {
 	return withUnit(last)
 }
 
-// ginAccess reads [GIN] 2026/11/28 - 10:00:00 | 200 |  1.2ms |  127.0.0.1 | GET  "/path".
-// It reports whether the line is one, whatever the client asked for.
-func ginAccess(b []byte, rec *record) bool {
+// pipedAccess reads [GIN] 2026/11/28 - 10:00:00 | 200 |  1.2ms |  127.0.0.1 | GET  "/path", as gin,
+// fiber and negroni write it. It reports whether the line is one, whatever the client asked for.
+func pipedAccess(b []byte, rec *record) bool {
+	i := bytes.IndexByte(b[:min(len(b), 64)], '|')
+	if i < 0 {
+		return false
+	}
+	if status, _ := statusCode(bytes.TrimLeft(b[i+1:], " ")); !status {
+		return false
+	}
 	parts := bytes.SplitN(b[:min(len(b), accessWithin)], []byte{'|'}, 5)
 	if len(parts) < 5 {
 		return false
 	}
-	if status, _ := statusCode(bytes.TrimSpace(parts[1])); !status {
+	took, timed := withUnit(bytes.TrimSpace(parts[2]))
+	if !timed && !bytes.HasPrefix(b, []byte("[GIN] ")) {
 		return false
 	}
-	_, quoted, _ := bytes.Cut(parts[4], []byte{'"'})
-	if prefix, err := strconv.QuotedPrefix(`"` + string(quoted)); err == nil {
-		if target, err := strconv.Unquote(prefix); err == nil {
-			rec.path = []byte(target)
-			rec.duration, rec.timed = withUnit(bytes.TrimSpace(parts[2]))
-		}
+	method, target, _ := bytes.Cut(bytes.TrimSpace(parts[4]), []byte{' '})
+	if _, quoted, ok := bytes.Cut(parts[4], []byte{'"'}); ok {
+		prefix, _ := strconv.QuotedPrefix(`"` + string(quoted))
+		unquoted, _ := strconv.Unquote(prefix)
+		rec.path = []byte(unquoted)
+	} else if target = bytes.TrimLeft(target, "| "); isMethod(method) && targetFollows(target) {
+		target, _, _ = bytes.Cut(target, []byte{' '})
+		rec.path = pathOf(target)
+	}
+	if len(rec.path) > 0 {
+		rec.duration, rec.timed = took, timed
 	}
 	return true
 }
@@ -212,6 +225,9 @@ func otherAccess(b []byte, rec *record) {
 	started := bytes.HasSuffix(before, []byte("Started ")) && bytes.HasPrefix(after, []byte(`" for `))
 	if rest, done := statusBehind(after); done {
 		after = rest
+	} else if ms, ok := squidTime(before); ok {
+		rec.path, rec.duration, rec.timed = pathOf(target), ms, true
+		return
 	} else if !started && !statusBefore(before) {
 		return
 	}
@@ -256,13 +272,30 @@ func requestWithin(b []byte) (before, target, after []byte, ok bool) {
 	}
 }
 
+// squidTime reads what Squid and other caches write before a request: 1796088989.126 1 10.0.0.9
+// TCP_MISS/503 1621.
+func squidTime(b []byte) (float64, bool) {
+	if len(b) < 40 || !words.IsDigit(b[0]) {
+		return 0, false
+	}
+	f := bytes.Fields(b)
+	if len(f) != 5 || !words.Number(f[0]) || !words.Number(f[4]) {
+		return 0, false
+	}
+	_, code, _ := bytes.Cut(f[3], []byte{'/'})
+	if status, rest := statusCode(code); !status || len(rest) > 0 {
+		return 0, false
+	}
+	return milliseconds(f[1])
+}
+
 // statusBefore reports whether a status is all that is between a request and what is
 // before: 200 GET, [200]: GET, or the counts of HAProxy with it.
 func statusBefore(b []byte) bool {
 	if _, ok := proxyTime(b); ok {
 		return true
 	}
-	b = bytes.TrimRight(b, ` ]:[`)
+	b = bytes.TrimRight(bytes.TrimSuffix(b, []byte(" - ")), ` ]:[`)
 	n := len(b)
 	if n < 5 || b[n-4] != ' ' && b[n-4] != '[' {
 		return false

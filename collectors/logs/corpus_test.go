@@ -177,6 +177,7 @@ func TestCorpus(t *testing.T) {
 	}{
 		{"first-*.txtar", 160, 25, 0.99},
 		{"second*.txtar", 0, 0, 0.95},
+		{"third-*.txtar", 270, 80, 0.95},
 	} {
 		all := examples(t, part.pattern)
 		loggers := make(map[string]bool)

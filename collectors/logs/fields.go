@@ -61,7 +61,7 @@ func levelNames() []string {
 
 func messageNames() []string {
 	return []string{"message", "msg", "@m", "@mt", "@message", "short_message", "Message", "MESSAGE", "event", "body",
-		"Body"}
+		"Body", "content"}
 }
 
 // index returns the uses of all names that are known.

@@ -6,47 +6,16 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
-// bracketHead returns the level of [E 261130 21:59:11 web:31], with which Tornado begins.
+// bracketHead returns the level of [E 261130 21:59:11 web:31], with which Tornado begins, and
+// of [E 2026-11-30 21:59:11].
 func bracketHead(b []byte) words.Severity {
-	if len(b) < 20 || b[0] != '[' || b[2] != ' ' || len(words.DigitsAt(b[3:])) != 6 || b[9] != ' ' || !isClock(b[10:]) {
+	if len(b) < 23 || b[0] != '[' || b[2] != ' ' {
+		return words.Unleveled
+	}
+	if date := bytes.IndexByte(b[3:14], ' '); date != 6 && date != 10 || !first(b[3:], date) || !isClock(b[4+date:]) {
 		return words.Unleveled
 	}
 	return words.LetterLevel(b[1])
-}
-
-// runtimeHead returns the level of what a runtime writes when it ends a process or warns of it,
-// in words of its own.
-func runtimeHead(b []byte) words.Severity {
-	switch b[0] {
-	case 't': // C++
-		if bytes.HasPrefix(b, []byte("terminate called after throwing ")) {
-			return words.LevelError
-		}
-	case '=': // AddressSanitizer and its like, Erlang
-		id := words.DigitsAt(bytes.TrimLeft(b, "="))
-		if bytes.HasPrefix(b, []byte("=ERROR REPORT=")) ||
-			len(id) > 0 && bytes.HasPrefix(b[2:], id) && bytes.HasPrefix(b[2+len(id):], []byte("==ERROR: ")) {
-			return words.LevelError
-		}
-	case 'F':
-		if bytes.HasPrefix(b, []byte("Fatal Python error: ")) {
-			return words.LevelError
-		}
-	case '*': // Elixir
-		if kind, ok := bytes.CutPrefix(b, []byte("** (")); ok && bytes.Contains(kind, []byte("Error) ")) {
-			return words.LevelError
-		}
-	case '(': // Node.js
-		if rest, ok := bytes.CutPrefix(b, []byte("(node:")); ok &&
-			bytes.HasPrefix(rest[len(words.DigitsAt(rest)):], []byte(") Warning: ")) {
-			return words.LevelWarning
-		}
-	case 'P':
-		if bytes.HasPrefix(b, []byte("PHP Notice: ")) {
-			return words.LevelInfo
-		}
-	}
-	return words.Unleveled
 }
 
 // csvLog reads a line of PostgreSQL's csvlog. Level and message are its 12th and 14th column.
@@ -100,7 +69,8 @@ func csvValue(b []byte) (value, rest []byte, ok bool) {
 }
 
 // labelled reports whether there is nothing but a time before a place, or a time and what
-// names the writer: a label in brackets, or a process: [payments] error:, sshd[12]: error:.
+// names the writer: a label in brackets, a process, or a category behind a time and before a
+// colon: [payments] error:, sshd[12]: error:, 10:00:00 general: error:.
 func labelled(b []byte, at int) bool {
 	if first(b, at) {
 		return true
@@ -111,6 +81,9 @@ func labelled(b []byte, at int) bool {
 	}
 	head, process := bytes.CutSuffix(head, []byte{':'})
 	n := len(head)
+	if process && isCategory(head) {
+		return true
+	}
 	if n < 3 || head[n-1] != ']' {
 		return false
 	}
@@ -129,6 +102,20 @@ func labelled(b []byte, at int) bool {
 	return !process && first(b, begin)
 }
 
+// isCategory reports whether a time and one word are all that a line begins with. A word with
+// a quote or a slash may be of a request.
+func isCategory(head []byte) bool {
+	at := bytes.LastIndexByte(head, ' ') + 1
+	if at < len("10:00:00 ") || bytes.ContainsAny(head[at:], `"/=?'`) {
+		return false
+	}
+	date := head[:at]
+	if !words.IsDigit(date[0]) && len(date) > 3 && date[3] == ' ' { // Nov 30 10:00:00
+		date = date[4:]
+	}
+	return first(date, len(date)) && bytes.IndexByte(date, ':') > 0
+}
+
 // withinBrackets reports whether a bracket with the name of a thread opens before a place and
 // does not close. A path is no such name: a client may have written it.
 func withinBrackets(b []byte, at int) bool {
@@ -145,8 +132,11 @@ func padded(b []byte, from, to int) bool {
 }
 
 // first reports whether there is nothing but a time before a place.
-func first(b []byte, at int) bool {
-	for i, c := range b[:at] {
+func first(b []byte, at int) bool { return timeAt(b[:at]) == at }
+
+// timeAt returns how much of the begin of a line is a time.
+func timeAt(b []byte) int {
+	for i, c := range b {
 		if words.IsDigit(c) {
 			continue
 		}
@@ -154,13 +144,13 @@ func first(b []byte, at int) bool {
 		case ' ', '-', ':', '.', ',', '/', '+', '[', ']':
 		case 'T', 'Z':
 			if i == 0 || !words.IsDigit(b[i-1]) {
-				return false
+				return i
 			}
 		default:
-			return false
+			return i
 		}
 	}
-	return true
+	return len(b)
 }
 
 // isClock reports whether b begins with a time such as 10:00:00.

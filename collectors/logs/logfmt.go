@@ -12,13 +12,24 @@ import (
 func logfmt(b []byte, x index, rec *record) bool {
 	var chosen choice
 	var at [fieldCount]found
-	pairs, asked, answered := 0, false, false
-	for rest := b; len(rest) > 0; {
+	pairs, asked, answered, failed := 0, false, false, false
+	var before []byte // the key before
+	for rest := behindTime(b); len(rest) > 0; {
 		rest = bytes.TrimLeft(rest, " ")
-		i := 0
+		i, quoted := 0, len(rest) > 0 && rest[0] == '"'
+		if quoted {
+			rest = rest[1:]
+		}
 		for i < len(rest) && (words.IsWord(rest[i]) || rest[i] == '.' || rest[i] == '-' || rest[i] == '@' ||
 			rest[i] == '/') {
 			i++
+		}
+		key := rest[:i]
+		if quoted && bytes.HasPrefix(rest[i:], []byte(`"=`)) { // logr
+			i++
+			failed = failed || string(before) == "msg" && string(key) == "error"
+		} else if quoted {
+			i = 0
 		}
 		if i == 0 || i >= len(rest) || rest[i] != '=' {
 			if pairs == 0 {
@@ -30,11 +41,13 @@ func logfmt(b []byte, x index, rec *record) bool {
 			rest = rest[i:]
 			continue
 		}
-		key := rest[:i]
 		u := x[string(key)]
 		var value []byte
 		value, rest = pairValue(rest[i+1:])
-		pairs++
+		if pairs++; pairs == 1 && string(key) == "at" && words.WordLevel(value) != words.Unleveled { // Heroku
+			u = use{field: level}
+		}
+		before = key
 		asked = asked || string(key) == "method" && isMethod(value)
 		answered = answered || string(key) == "status"
 		if u.field == none {
@@ -45,7 +58,7 @@ func logfmt(b []byte, x index, rec *record) bool {
 			at[u.field] = found{u, value}
 		}
 	}
-	if chosen[level].at == 0 && !(asked && answered) { // lograge names no level
+	if chosen[level].at == 0 && !failed && !(asked && answered) { // lograge names no level
 		return false
 	}
 	for _, f := range at {
@@ -53,7 +66,30 @@ func logfmt(b []byte, x index, rec *record) bool {
 			rec.set(f.use, f.value, true)
 		}
 	}
+	switch {
+	case failed: // logr has no level for it
+		rec.severity = words.LevelError
+	case string(at[level].value) == "0": // logr; GELF, whose 0 is the worst, is JSON
+		rec.severity = words.LevelInfo
+	}
 	return true
+}
+
+// behindTime returns what is behind the date, the time and the place in a source of Go with
+// which a line begins. An address is no time.
+func behindTime(b []byte) []byte {
+	for len(b) > 0 && words.IsDigit(b[0]) {
+		word, rest, _ := bytes.Cut(b, []byte{' '})
+		if timeAt(word) < len(word) || len(word)-len(words.DigitsAt(word)) < 4 || bytes.Count(word, []byte{'.'}) > 1 {
+			return b
+		}
+		b = rest
+	}
+	if place, rest, ok := bytes.Cut(b, []byte(": ")); ok && bytes.Contains(place, []byte(".go:")) &&
+		bytes.IndexByte(place, ' ') < 0 {
+		return rest
+	}
+	return b
 }
 
 // pairValue returns a value and what follows it.

@@ -33,14 +33,14 @@ func readPlain(b []byte, x index, rec *record) {
 		readAccess(b, rec)
 		return
 	}
-	if rec.severity = runtimeHead(b); rec.severity != words.Unleveled {
+	if rec.severity = words.RuntimeLevel(b); rec.severity != words.Unleveled {
 		return
 	}
 	if level := redisMark(b); level != words.Unleveled {
 		rec.severity = level
 		return
 	}
-	if bytes.HasPrefix(b, []byte("[GIN] ")) && ginAccess(b, rec) {
+	if pipedAccess(b, rec) {
 		return // the method is the client's word too
 	}
 	if logfmt(b, x, rec) {
@@ -143,6 +143,9 @@ func redisMark(b []byte) words.Severity {
 // none: its request, and what a server writes behind that.
 func firstLevel(b []byte) words.Severity {
 	b = beforeClient(b)
+	if level := words.SignLevel(b[timeAt(b):]); level != words.Unleveled {
+		return level
+	}
 	for i := 0; i < len(b) && i < levelWithin; {
 		if !words.IsLetter(b[i]) {
 			i++
@@ -200,7 +203,10 @@ func levelAt(b []byte, from, to int) words.Severity {
 		}
 	case before == ' ' && after == ' ' && padded(b, from, to):
 		return known
-	case bytes.HasPrefix(b[to:], []byte(" error: ")) && labelled(b, from): // fatal error: message
+	case (bytes.HasPrefix(b[to:], []byte(" error: ")) || bytes.HasPrefix(b[to:], []byte(" error : "))) &&
+		labelled(b, from): // fatal error: message
+		return known
+	case string(word) == "Error" && bytes.HasPrefix(b[to:], []byte(": ")) && kindOfError(b[:from]):
 		return known
 	case after == ':' && labelled(b, from): // error: message
 		if to+1 == len(b) || b[to+1] == ' ' || b[to+1] == '\t' {
@@ -214,6 +220,13 @@ func levelAt(b []byte, from, to int) words.Severity {
 	return words.Unleveled
 }
 
+// kindOfError reports whether a time and a word in capitals are before Error: 10:00:00 TLS Error.
+func kindOfError(b []byte) bool {
+	kind := bytes.TrimSuffix(b, []byte{' '})
+	at := bytes.LastIndexByte(kind, ' ') + 1
+	return len(kind) < len(b) && at > len("10:00:00") && at < len(kind) && isCapitals(kind[at:]) && first(b, at)
+}
+
 // letterAt returns the level of one letter: in brackets, as some loggers of Go have it, or
 // behind the time as Telegraf, and before a component as MongoDB before 4.4 and log4j.
 func letterAt(b []byte, at int) words.Severity {
@@ -222,6 +235,14 @@ func letterAt(b []byte, at int) words.Severity {
 		switch {
 		case b[at-1] == '[' && rest[0] == ']' && rest[1] == ' ', // [E] message
 			b[at-1] == ' ' && rest[0] == '!' && rest[1] == ' ' && first(b, at): // Telegraf
+			return words.LetterLevel(b[at])
+		}
+	}
+	if at > 0 && b[at-1] == ' ' && len(rest) > 1 && rest[0] == ' ' { // E CWWKO0801E: of IBM
+		if end := bytes.Index(rest[:min(len(rest), 14)], []byte(": ")); end > 0 && words.IsCode(rest[1:end]) {
+			if b[at] == 'A' {
+				return words.LevelInfo
+			}
 			return words.LetterLevel(b[at])
 		}
 	}

@@ -104,6 +104,7 @@ func (r *reader) join(stream int, text string, rec *record) bool {
 // its end.
 func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	t := &r.traces[stream]
+	coloured := words.ColouredLevel(b)
 	b = words.Uncoloured(bytes.TrimRight(b, "\r\n"))
 	if t.language != noTrace && t.takes(b) {
 		*rec = record{message: b}
@@ -127,6 +128,9 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 		return
 	}
 	readPlain(b, r.names(), rec)
+	if rec.severity == words.Unleveled && len(rec.path) == 0 {
+		rec.severity = coloured
+	}
 	if rec.severity == words.Unleveled && len(b) > 0 && b[0] != ' ' && b[0] != '\t' {
 		rec.severity = r.otherwise
 	}

@@ -20,6 +20,9 @@ func Fold(into, message []byte) []byte {
 	}
 	for i := 0; i < len(message) && len(into) <= TemplateLength; {
 		if b := message[i]; !IsWord(b) {
+			if b == '\n' && stackFollows(message[i+1:]) {
+				break
+			}
 			if b < ' ' {
 				b = ' '
 			}
@@ -73,7 +76,7 @@ func joins(b []byte) bool {
 // foldWord appends the placeholder of a word.
 func foldWord(into, word []byte) []byte {
 	if !bytes.ContainsFunc(word, func(r rune) bool { return '0' <= r && r <= '9' }) {
-		if bytes.IndexByte(word, '@') > 0 {
+		if atHost(word) {
 			return append(into, "<address>"...)
 		}
 		if bytes.Count(word, []byte(":")) >= 2 && !bytes.ContainsFunc(word,
@@ -85,12 +88,19 @@ func foldWord(into, word []byte) []byte {
 	switch {
 	case isUUID(word):
 		return append(into, "<uuid>"...)
-	case bytes.IndexByte(word, '@') > 0, isAddress(word):
+	case isClockWithParts(word): // 18:33:15:123
+		return append(into, "<time>:<n>"...)
+	case atHost(word), isAddress(word):
 		return append(into, "<address>"...)
 	case isTime(word):
 		return append(into, "<time>"...)
+	case len(word) > 2 && word[0] == '0' && word[1] == 'x' && hexNumber(word[2:]):
+		return append(into, "<hex>"...)
 	case isNumber(word), Number(word): // 1.5e+09 too
 		return append(into, "<n>"...)
+	}
+	if i := bytes.IndexByte(word, ':'); i > 0 && !IsDigit(word[0]) && isAddress(word[i+1:]) {
+		return append(append(into, word[:i+1]...), "<address>"...)
 	}
 	// A name with numbers in it, or an id: part by part.
 	for i := 0; i < len(word); {
@@ -139,6 +149,34 @@ func foldPart(into, part []byte) []byte {
 	return into
 }
 
+// stackFollows reports whether the lines behind the first one of a message are a trace.
+func stackFollows(b []byte) bool {
+	for _, begin := range []string{"goroutine ", "Traceback (most", "\tat ", "    at ", "   at "} {
+		if bytes.HasPrefix(b, []byte(begin)) {
+			return true
+		}
+	}
+	return false
+}
+
+// atHost reports whether a word is an address such as joe@example.net. One without a dot
+// behind the sign is a user at a database, or a node.
+func atHost(w []byte) bool {
+	at := bytes.IndexByte(w, '@')
+	return at > 0 && bytes.IndexByte(w[at:], '.') > 0
+}
+
+func hexNumber(b []byte) bool {
+	return len(b) < 10 && !bytes.ContainsFunc(b,
+		func(r rune) bool { return r > 'f' || !isHex(byte(r)) })
+}
+
+func isClockWithParts(w []byte) bool {
+	i := bytes.LastIndexByte(w, ':')
+	return (i == 7 || i == 8) && bytes.Count(w, []byte{':'}) == 3 && len(DigitsAt(w[i+1:])) == len(w)-i-1 &&
+		isTime(w[:i])
+}
+
 func isUUID(w []byte) bool {
 	if len(w) != 36 {
 		return false
@@ -166,9 +204,9 @@ func isAddress(w []byte) bool {
 		!bytes.ContainsFunc(w, func(r rune) bool { return r != ':' && (r > 'f' || !isHex(byte(r))) })
 }
 
-// isTime recognizes 2026-01-02, 03:04:05 and 2026-01-02T03:04:05.678Z.
+// isTime recognizes 2026-01-02, 03:04:05, 3:04:05 and 2026-01-02T03:04:05.678Z.
 func isTime(w []byte) bool {
-	if w = bytes.TrimSuffix(w, []byte("Z")); len(w) < 8 || !IsDigit(w[0]) {
+	if w = bytes.TrimSuffix(w, []byte("Z")); len(w) < 7 || !IsDigit(w[0]) {
 		return false
 	}
 	signs := 0
@@ -180,7 +218,8 @@ func isTime(w []byte) bool {
 			return false
 		}
 	}
-	return signs >= 2 && (w[2] == ':' || len(w) >= 10 && w[4] == '-' && w[7] == '-')
+	return signs >= 2 && (w[2] == ':' && len(w) > 7 || w[1] == ':' && w[4] == ':' ||
+		len(w) >= 10 && w[4] == '-' && w[7] == '-')
 }
 
 // isNumber recognizes 42, 4.2, 1-2 and 1.2.3, with a unit of a few letters or not.

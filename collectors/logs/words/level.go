@@ -1,5 +1,5 @@
 // Package words reads the words of log lines: the levels that they name, and what is folded out of a text to get the
-// template that all texts of one cause have. It knows nothing of the forms of lines.
+// template that all texts of one cause have, and the signs and colours of levels. It knows no form of a whole line.
 package words
 
 import (
@@ -64,6 +64,8 @@ func LevelOf(value []byte, s Scale) Severity {
 	switch strings.ToLower(string(value[:min(len(value), longestWord)])) { // levels that are words of sentences too
 	case "log", "http", "config": // PostgreSQL and NestJS, winston, java.util.logging
 		return LevelInfo
+	case "slow": // go-zero
+		return LevelWarning
 	}
 	return Unleveled
 }
@@ -88,8 +90,8 @@ func WordLevel(word []byte) Severity {
 		return LevelDebug
 	case "warn", "warning", "wrn":
 		return LevelWarning
-	case "error", "err", "erro", "eror", "fatal", "fata", "ftl", "critical", "crit", "panic", "pani", "pnc", "dpanic",
-		"alert", "emerg", "emergency", "severe", "fail":
+	case "error", "err", "erro", "eror", "fatal", "fata", "ftl", "critical", "crit", "crt", "panic", "pani", "pnc",
+		"dpanic", "alert", "emerg", "emergency", "severe", "fail":
 		return LevelError
 	}
 	return Unleveled
@@ -190,5 +192,14 @@ func IsLetter(b byte) bool { return 'a' <= b|0x20 && b|0x20 <= 'z' }
 
 // IsDigit reports whether b is a digit of ASCII.
 func IsDigit(b byte) bool { return '0' <= b && b <= '9' }
+
+// DigitsAt returns the digits with which b begins.
+func DigitsAt(b []byte) []byte {
+	i := 0
+	for i < len(b) && IsDigit(b[i]) {
+		i++
+	}
+	return b[:i]
+}
 
 func isHex(b byte) bool { return IsDigit(b) || 'a' <= b|0x20 && b|0x20 <= 'f' }

@@ -79,15 +79,6 @@ func NodeSource(b []byte) bool {
 	return false
 }
 
-// DigitsAt returns the digits with which b begins.
-func DigitsAt(b []byte) []byte {
-	i := 0
-	for i < len(b) && IsDigit(b[i]) {
-		i++
-	}
-	return b[:i]
-}
-
 // WithoutColumn returns file:line of file:line:column.
 func WithoutColumn(b []byte) []byte {
 	i := bytes.LastIndexByte(b, ':')
