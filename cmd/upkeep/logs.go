@@ -46,9 +46,8 @@ are replaced by placeholders), the endpoints by number of requests and of slow r
 and the request latency.
 
 Without a FILE, upkeep asks the Docker engines of the configuration where the files are;
-only root may read them. The log files of hosts (targets.host, logs.files) are read too, but not the
-journal. Their lines need have no time: --since does not apply to them. The field names come from the
-configuration.`,
+only root may read them. The log files of hosts are read too, whole: --since does not apply to them. The
+journal is not read. The field names come from the configuration.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), cmd.OutOrStdout(), args, cmd.Flags().Changed("config"))
 		},

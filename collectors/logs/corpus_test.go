@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/trace"
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
@@ -141,7 +142,7 @@ func (e *example) read(t *testing.T) example {
 		}
 		got.level = [...]string{"none", "debug", "info", "warning", "error"}[worst]
 		if round == 0 {
-			c.reader.traces = [2]trace{}
+			c.reader.traces = [2]trace.Trace{}
 		}
 	}
 	return got

@@ -187,17 +187,17 @@ func levelAt(b []byte, from, to int) words.Severity {
 		return statementAt(b, from, to)
 	}
 	switch {
-	case bytes.HasPrefix(b[to:], []byte(":  ")) && isCapitals(word) && !words.IsWord(before) &&
+	case bytes.HasPrefix(b[to:], []byte(":  ")) && words.IsCapitals(word) && !words.IsWord(before) &&
 		bytes.IndexByte([]byte(`"'=/-`), before) < 0: // PostgreSQL, behind a prefix of any form
 		return known
 	case inBrackets(b, from, to), assigned(b, from):
 		return known
 	case from == len("npm ") && bytes.HasPrefix(b, []byte("npm ")):
 		return known
-	case before == '/' && bytes.HasPrefix(b[to:], []byte("]: ")) && isCapitals(word) &&
+	case before == '/' && bytes.HasPrefix(b[to:], []byte("]: ")) && words.IsCapitals(word) &&
 		withinBrackets(b, from): // [Server thread/ERROR]:
 		return known
-	case isCapitals(word):
+	case words.IsCapitals(word):
 		if wordMayFollow(before) && wordMayEnd(b, to) {
 			return known
 		}
@@ -224,7 +224,7 @@ func levelAt(b []byte, from, to int) words.Severity {
 func kindOfError(b []byte) bool {
 	kind := bytes.TrimSuffix(b, []byte{' '})
 	at := bytes.LastIndexByte(kind, ' ') + 1
-	return len(kind) < len(b) && at > len("10:00:00") && at < len(kind) && isCapitals(kind[at:]) && first(b, at)
+	return len(kind) < len(b) && at > len("10:00:00") && at < len(kind) && words.IsCapitals(kind[at:]) && first(b, at)
 }
 
 // letterAt returns the level of one letter: in brackets, as some loggers of Go have it, or
@@ -255,7 +255,8 @@ func letterAt(b []byte, at int) words.Severity {
 	case bytes.HasPrefix(component, []byte("| ")): // capnslog
 	case end < 2:
 		return words.Unleveled
-	case !isCapitals(component[:end]) && bytes.IndexByte(component[:end-1], '.') < 1: // a component, a class of Java
+	case !words.IsCapitals(component[:end]) && bytes.IndexByte(component[:end-1], '.') < 1: // neither a component nor
+		// a class of Java
 		return words.Unleveled
 	}
 	return words.LetterLevel(b[at])
@@ -353,15 +354,6 @@ func assigned(b []byte, from int) bool {
 		return true
 	}
 	return false
-}
-
-func isCapitals(word []byte) bool {
-	for _, c := range word {
-		if c < 'A' || c > 'Z' {
-			return false
-		}
-	}
-	return true
 }
 
 // wordMayFollow reports whether a level in capitals may follow a character. It follows no

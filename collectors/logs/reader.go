@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"unicode/utf8"
 
+	"github.com/ai-micro-service/upkeep/collectors/logs/trace"
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
@@ -23,7 +24,7 @@ type reader struct {
 	partial   [2][]byte      // what was written of a line so far, for stdout and stderr
 	skip      [2]bool        // the line was too long: its rest is passed over
 	last      [2][]byte      // the end of what is passed over
-	traces    [2]trace
+	traces    [2]trace.Trace
 	inner     []byte
 	shapes    []*shape
 	members   []member
@@ -106,7 +107,7 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	t := &r.traces[stream]
 	coloured := words.ColouredLevel(b)
 	b = words.Uncoloured(bytes.TrimRight(b, "\r\n"))
-	if t.language != noTrace && t.takes(b) {
+	if t.IsOpen() && t.Takes(b) {
 		*rec = record{message: b}
 		return
 	}
@@ -116,14 +117,14 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 		if rec.severity == words.Unleveled {
 			rec.severity = r.otherwise
 		}
-		t.after(nil, words.Unleveled)
+		t.After(nil, words.Unleveled)
 		return
 	}
-	if t.begins(b) {
+	if t.Begins(b) {
 		rec.message = b
 		return
 	}
-	if t.continues(b) {
+	if t.Continues(b) {
 		rec.message = b
 		return
 	}
@@ -134,14 +135,13 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	if rec.severity == words.Unleveled && len(b) > 0 && b[0] != ' ' && b[0] != '\t' {
 		rec.severity = r.otherwise
 	}
-	t.after(b, rec.severity)
+	t.After(b, rec.severity)
 }
 
 // close ends an open trace and returns its template where it counts.
-func (r *reader) close(t *trace) []byte {
-	closed, counts := t.template(r.closed[:0])
+func (r *reader) close(t *trace.Trace) []byte {
+	closed, counts := t.Close(r.closed[:0])
 	r.closed = closed
-	t.language = noTrace
 	if !counts {
 		return nil
 	}
@@ -209,7 +209,7 @@ func (r *reader) fast(b []byte, rec *record) bool {
 		return false
 	}
 	stream, ok := tail(rest[2:])
-	if !ok || len(r.partial[stream]) > 0 || r.skip[stream] || r.traces[stream].busy() {
+	if !ok || len(r.partial[stream]) > 0 || r.skip[stream] || r.traces[stream].Busy() {
 		return false
 	}
 	rec.json = true

@@ -169,26 +169,7 @@ func (c *statements) find(ctx context.Context) (bool, error) {
 // read asks what each statement cost. What a role runs at the top and within
 // functions is one.
 func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, error) {
-	db, err := c.target.Database(c.database)
-	if err != nil {
-		return nil, err
-	}
-	v, err := db.Version(ctx)
-	if err != nil {
-		return nil, err
-	}
-	versions, err := target.Rows[struct{ Version string }](ctx, db, extensionSQL)
-	if err == nil && len(versions) > 0 {
-		err = statement.Recent(versions[0].Version)
-	}
-	if err != nil {
-		return nil, err
-	}
-	reads, writes := "blk_read_time", "blk_write_time"
-	if v >= 170000 {
-		reads, writes = "shared_blk_read_time", "shared_blk_write_time"
-	}
-	rows, err := db.Query(ctx, fmt.Sprintf(statementsSQL, c.schema, reads, writes))
+	rows, err := c.query(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +200,30 @@ func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, err
 		return nil, hidden(fmt.Sprintf("what %d statements cost", unseen), "pg_read_all_stats")
 	}
 	return all, nil
+}
+
+// query asks what each statement has cost, with the names that this version of the extension has.
+func (c *statements) query(ctx context.Context) (pgx.Rows, error) {
+	db, err := c.target.Database(c.database)
+	if err != nil {
+		return nil, err
+	}
+	v, err := db.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := target.Rows[struct{ Version string }](ctx, db, extensionSQL)
+	if err == nil && len(versions) > 0 {
+		err = statement.Recent(versions[0].Version)
+	}
+	if err != nil {
+		return nil, err
+	}
+	reads, writes := "blk_read_time", "blk_write_time"
+	if v >= 170000 {
+		reads, writes = "shared_blk_read_time", "shared_blk_write_time"
+	}
+	return db.Query(ctx, fmt.Sprintf(statementsSQL, c.schema, reads, writes))
 }
 
 // account adds what each statement has cost since the last time, to its own sum

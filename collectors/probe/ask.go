@@ -161,12 +161,7 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 	var body []byte
 	if err == nil {
 		c.at(phaseBody)
-		defer func() { _ = res.Body.Close() }() // read only
-		if e.body == nil && e.without == nil {
-			_, err = io.Copy(io.Discard, io.LimitReader(res.Body, most))
-		} else {
-			body, err = io.ReadAll(io.LimitReader(res.Body, most))
-		}
+		body, err = e.read(res.Body)
 	}
 	r.took = time.Since(began)
 	phase, first, chain := c.now()
@@ -184,6 +179,16 @@ func askHTTP(ctx context.Context, t *target.Probe, e expectations, config *tls.C
 	r.answered, r.status, r.first = true, res.StatusCode, first.Sub(began)
 	r.failed = e.check(t.Status, res, body).after(led)
 	return r, nil
+}
+
+// read reads the body of an answer to its end, and returns it where something is expected of it.
+func (e expectations) read(from io.ReadCloser) (body []byte, err error) {
+	defer func() { _ = from.Close() }() // read only
+	if e.body == nil && e.without == nil {
+		_, err = io.Copy(io.Discard, io.LimitReader(from, most))
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(from, most))
 }
 
 // refusalWithin is how long a service may take to refuse a client without a certificate.

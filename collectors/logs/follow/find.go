@@ -344,21 +344,7 @@ func (l *Log) place(folder *target.LogFolder, e entry, file *os.File, info fs.Fi
 		return false, false, err
 	}
 	if g != nil {
-		g.name, g.info, g.emptied = e.name, info, false
-		if g.file != nil {
-			g.later, g.laterPacked = info, packed // what is held is the same text
-			return false, false, nil
-		}
-		g.Device, g.Inode = numbers(info)
-		g.Packed = packed
-		if !packed && g.Offset < info.Size() {
-			g.Closed = false // there is more in it than was read
-		}
-		if !packed && g.Offset > info.Size() { // what was written after the copy was read before
-			g.Offset = info.Size()
-			g.remember(file)
-		}
-		return false, !g.Closed && g.hold(file, l.Budget), nil
+		return false, l.again(g, e.name, file, info, packed), nil
 	}
 	g = &generation{plain: l.Plain, Generation: Generation{Head: head, Packed: packed}, name: e.name,
 		info: info, grew: l.now()}
@@ -373,6 +359,25 @@ func (l *Log) place(folder *target.LogFolder, e entry, file *os.File, info fs.Fi
 	}
 	l.all = append(l.all, g)
 	return true, kept, nil
+}
+
+// again notes where a generation is now, and reports whether its file is kept open.
+func (l *Log) again(g *generation, name string, file *os.File, info fs.FileInfo, packed bool) (kept bool) {
+	g.name, g.info, g.emptied = name, info, false
+	if g.file != nil {
+		g.later, g.laterPacked = info, packed // what is held is the same text
+		return false
+	}
+	g.Device, g.Inode = numbers(info)
+	g.Packed = packed
+	if !packed && g.Offset < info.Size() {
+		g.Closed = false // there is more in it than was read
+	}
+	if !packed && g.Offset > info.Size() { // what was written after the copy was read before
+		g.Offset = info.Size()
+		g.remember(file)
+	}
+	return !g.Closed && g.hold(file, l.Budget)
 }
 
 // twin returns the generation that a file is another name, a copy or a compressed one of. It

@@ -203,3 +203,13 @@ func DigitsAt(b []byte) []byte {
 }
 
 func isHex(b byte) bool { return IsDigit(b) || 'a' <= b|0x20 && b|0x20 <= 'f' }
+
+// IsCapitals reports whether a word has capitals alone.
+func IsCapitals(word []byte) bool {
+	for _, c := range word {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
+}

@@ -36,3 +36,11 @@ func RuntimeLevel(b []byte) Severity {
 	}
 	return Unleveled
 }
+
+// IsContext reports whether a line is such as handle: <Handle load()>, which asyncio writes
+// between an error and its traceback.
+func IsContext(b []byte) bool {
+	i := bytes.IndexByte(b[:min(len(b), 24)], ':')
+	return i > 0 && bytes.HasPrefix(b[i:], []byte(": <")) && !bytes.ContainsFunc(b[:i],
+		func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') })
+}

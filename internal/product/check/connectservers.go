@@ -50,6 +50,17 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	}
 	extensions := v.extensions(ctx, p, databases)
 	v.seen.Text += "; extensions: " + extensions
+	v.statements(preloaded, extensions)
+	if super {
+		return
+	}
+	for _, need := range v.needs(rights.Postgres) {
+		v.postgresRights(ctx, p, databases, number/10000, user, need)
+	}
+}
+
+// statements says where slow statements stay unknown.
+func (v visit) statements(preloaded, extensions string) {
 	switch {
 	case preloaded == "hidden": // which needs pg_monitor, and that is said below
 	case !slices.Contains(strings.FieldsFunc(preloaded, func(r rune) bool { return r == ',' || r == ' ' || r == '"' }),
@@ -59,12 +70,6 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	case !strings.Contains(extensions, "pg_stat_statements"):
 		v.warn(v.at, "%s has the extension pg_stat_statements in no database, so slow statements are unknown; run "+
 			"create extension pg_stat_statements in one", v.seen.What)
-	}
-	if super {
-		return
-	}
-	for _, need := range v.needs(rights.Postgres) {
-		v.postgresRights(ctx, p, databases, number/10000, user, need)
 	}
 }
 

@@ -117,6 +117,11 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	fmt.Fprintf(o.Out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n  upkeep runs --url %s --data-dir %s\n  "+
 		"%s (logs a browser in, once)\n\n", servers.Postgres, servers.Redis, servers.Console, dataDir(dir), link.URL)
 	line.say("all alerts are resolved. The console runs at %s until Ctrl-C", servers.Console)
+	return stays(ctx, done)
+}
+
+// stays waits for Ctrl-C, or for upkeep to stop by itself. It leaves what it takes out of done.
+func stays(ctx context.Context, done chan error) error {
 	select {
 	case <-ctx.Done():
 		return nil

@@ -306,20 +306,22 @@ func (l *Looker) ask(ctx context.Context, set target.Set, states map[place]*stat
 			continue
 		}
 		each(lifeOf{t}, 0, living(func(ctx context.Context) error { return t.Client.Ping(ctx).Err() }))
-		each(t, askedFor, func(ctx context.Context) (a answer) {
-			u, err := redis.ReadMemory(ctx, t.Client)
-			if err != nil {
-				a.unknown = []Unknown{{Server: t.Name, What: "maxmemory and its policy", Why: err.Error()}}
-				return a
-			}
-			a.redis = &u
-			return a
-		})
+		each(t, askedFor, func(ctx context.Context) answer { return askRedis(ctx, t) })
 	}
 	l.history(each)
 	mu.Unlock()
 	all.Wait()
 	l.answers = now
+}
+
+func askRedis(ctx context.Context, t *target.Redis) (a answer) {
+	u, err := redis.ReadMemory(ctx, t.Client)
+	if err != nil {
+		a.unknown = []Unknown{{Server: t.Name, What: "maxmemory and its policy", Why: err.Error()}}
+		return a
+	}
+	a.redis = &u
+	return a
 }
 
 // history asks Prometheus, if there is one.

@@ -14,11 +14,12 @@ func ofLogs() []mutant {
 			file:    follow + "/generation.go",
 			search:  "	return 0, false, false\n}\n\n// A Budget",
 			replace: "	return size, false, true\n}\n\n// A Budget", pkg: "./" + follow, run: "TestHistories"},
-		{name: "lines alike", why: "a new file is no copy of one that began in the same way", file: follow + "/find.go",
-			search: "main := l.Plain && ", replace: "main := false && ", pkg: "./" + follow, run: "TestLinesAlike"},
+		{name: "lines alike", why: "a new file is no copy of one that began in the same way",
+			file: follow + "/find.go", search: "main := l.Plain && ", replace: "main := false && ",
+			pkg: "./" + follow, run: "TestLinesAlike"},
 		{name: "counts of logs", why: "what was counted is saved with how far it was read",
 			file:   "collectors/logs/saved.go",
-			search: "	t.durations = latency.Histogram{Counts: s.Counts, Sum: s.Sum}", replace: "", pkg: "./collectors/logs",
-			run: "TestRestart$"},
+			search: "	t.durations = latency.Histogram{Counts: s.Counts, Sum: s.Sum}", replace: "",
+			pkg: "./collectors/logs", run: "TestRestart$"},
 	}
 }

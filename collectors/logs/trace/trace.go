@@ -1,4 +1,5 @@
-package logs
+// Package trace reads tracebacks and panics as services write them, line by line.
+package trace
 
 import (
 	"bytes"
@@ -6,8 +7,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors/logs/words"
 )
 
-// A language is what writes a traceback.
-type language uint8
+type language uint8 // what writes a traceback
 
 const (
 	noTrace language = iota
@@ -25,9 +25,9 @@ const (
 	headKept = 2 * words.TemplateLength
 )
 
-// A trace is a traceback or panic whose lines are being read: one error, which counts when
+// A Trace is a traceback or panic whose lines are being read: one error, which counts when
 // its last line was read. It keeps a few words of it, however long it is.
-type trace struct {
+type Trace struct {
 	language language
 	counted  bool   // it belongs to the line before, which has a level
 	runtime  bool   // the runtime wrote it, so it belongs to no line before
@@ -47,13 +47,13 @@ type trace struct {
 	before words.Severity // of the line before, where no trace is open
 }
 
-// busy reports whether the next line is to be read with this one in mind.
-func (t *trace) busy() bool { return t.language != noTrace || t.before >= words.LevelWarning || t.held }
+// Busy reports whether the next line is to be read with this one in mind.
+func (t *Trace) Busy() bool { return t.language != noTrace || t.before >= words.LevelWarning || t.held }
 
-// after notes a line that belongs to no trace: one that follows may belong to it.
-func (t *trace) after(b []byte, s words.Severity) {
+// After notes a line that belongs to no trace: one that follows may belong to it.
+func (t *Trace) After(b []byte, s words.Severity) {
 	if s == words.Unleveled && len(b) > 0 && t.before != words.Unleveled &&
-		(b[0] == ' ' || b[0] == '\t' || isContext(b)) {
+		(b[0] == ' ' || b[0] == '\t' || words.IsContext(b)) {
 		t.held = false // it belongs to the line before, and so does what follows
 		return
 	}
@@ -63,17 +63,9 @@ func (t *trace) after(b []byte, s words.Severity) {
 	}
 }
 
-// isContext reports whether a line is such as handle: <Handle load()>, which asyncio writes
-// between an error and its traceback.
-func isContext(b []byte) bool {
-	i := bytes.IndexByte(b[:min(len(b), 24)], ':')
-	return i > 0 && bytes.HasPrefix(b[i:], []byte(": <")) && !bytes.ContainsFunc(b[:i],
-		func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') })
-}
-
-// continues reports whether a line goes on with a line before that had a level: its level
+// Continues reports whether a line goes on with a line before that had a level: its level
 // words are those of a value. A level that is only moved to the right still counts.
-func (t *trace) continues(b []byte) bool {
+func (t *Trace) Continues(b []byte) bool {
 	if t.before == words.Unleveled || len(b) < 3 || b[0] != ' ' || b[1] != ' ' {
 		return t.before >= words.LevelWarning && bytes.HasPrefix(b, []byte("** (")) // Elixir: what a process ended with
 	}
@@ -81,8 +73,8 @@ func (t *trace) continues(b []byte) bool {
 	return len(rest) > 0 && (rest[0] == '|' || 'a' <= rest[0] && rest[0] <= 'z')
 }
 
-// takes reports whether an open trace goes on with a line.
-func (t *trace) takes(b []byte) bool {
+// Takes reports whether an open trace goes on with a line.
+func (t *Trace) Takes(b []byte) bool {
 	t.lines++
 	if t.lines > traceLines {
 		return false
@@ -109,8 +101,8 @@ func (t *trace) takes(b []byte) bool {
 	return false
 }
 
-// begins reports whether a line is the first of a trace, and opens it.
-func (t *trace) begins(b []byte) bool {
+// Begins reports whether a line is the first of a trace, and opens it.
+func (t *Trace) Begins(b []byte) bool {
 	before, held := t.before, t.held
 	if (held || before >= words.LevelWarning) && words.ScriptFrame(b) { // console.error("cannot load", error)
 		t.before, t.held, t.framed, t.indent = words.Unleveled, false, true, t.indent[:0]
@@ -140,7 +132,7 @@ func (t *trace) begins(b []byte) bool {
 }
 
 // opens recognizes the first line, and what it says of type and place.
-func (t *trace) opens(b []byte) bool {
+func (t *Trace) opens(b []byte) bool {
 	t.name, t.place, t.foreign, t.runtime = t.name[:0], t.place[:0], false, true
 	switch {
 	case bytes.HasPrefix(b, []byte("panic: ")), bytes.HasPrefix(b, []byte("fatal error: ")):
@@ -214,14 +206,14 @@ func (t *trace) opens(b []byte) bool {
 }
 
 // typed notes the type with which b begins.
-func (t *trace) typed(b []byte) {
+func (t *Trace) typed(b []byte) {
 	if n := words.TypeLength(b); n > 0 {
 		t.name = append(t.name[:0], b[:min(n, words.TemplateLength/2)]...)
 	}
 }
 
 // pythonLine reads a line of a traceback: frames are indented, the type is not.
-func (t *trace) pythonLine(b []byte) bool {
+func (t *Trace) pythonLine(b []byte) bool {
 	switch {
 	case b[0] == ' ' || b[0] == '\t':
 		frame := bytes.TrimLeft(b, " |+")
@@ -261,7 +253,7 @@ func (t *trace) pythonLine(b []byte) bool {
 		i++
 	}
 	if i == 0 || i < len(b) && !bytes.HasPrefix(b[i:], []byte(": ")) && !bytes.Equal(b[i:], []byte(":")) ||
-		isCapitals(b[:i]) && words.WordLevel(b[:i]) != words.Unleveled {
+		words.IsCapitals(b[:i]) && words.WordLevel(b[:i]) != words.Unleveled {
 		return false
 	}
 	name := bytes.TrimPrefix(b[:i], []byte("builtins."))
@@ -271,7 +263,7 @@ func (t *trace) pythonLine(b []byte) bool {
 }
 
 // pythonFrame notes the place of a frame: the last one that is in no library.
-func (t *trace) pythonFrame(b []byte) {
+func (t *Trace) pythonFrame(b []byte) {
 	const line = `", line `
 	i := bytes.Index(b, []byte(line))
 	if i < 0 {
@@ -288,7 +280,7 @@ func (t *trace) pythonFrame(b []byte) {
 }
 
 // goLine reads a line of a panic: goroutines, calls, and indented places.
-func (t *trace) goLine(b []byte) bool {
+func (t *Trace) goLine(b []byte) bool {
 	switch {
 	case b[0] == '\t':
 		file := b[1:]
@@ -319,7 +311,7 @@ func (t *trace) goLine(b []byte) bool {
 
 // rustHead reads thread 'main' panicked at src/main.rs:2:5: and what it was before Rust
 // 1.73: thread 'main' panicked at 'message', src/main.rs:2:5.
-func (t *trace) rustHead(b []byte) {
+func (t *Trace) rustHead(b []byte) {
 	t.name = append(t.name, "panic"...)
 	place := b[bytes.Index(b, []byte(" panicked at "))+len(" panicked at "):]
 	if place = bytes.TrimSuffix(place, []byte{':'}); len(place) > 0 && place[0] == '\'' {
@@ -330,7 +322,7 @@ func (t *trace) rustHead(b []byte) {
 }
 
 // rustLine reads a line of a panic: the message, the note, the backtrace.
-func (t *trace) rustLine(b []byte) bool {
+func (t *Trace) rustLine(b []byte) bool {
 	switch {
 	case bytes.HasPrefix(b, []byte("note: ")), bytes.HasPrefix(b, []byte("stack backtrace:")),
 		bytes.HasPrefix(b, []byte("  ")), t.lines > 2 && (bytes.HasPrefix(b, []byte("  left: ")) ||
@@ -341,7 +333,7 @@ func (t *trace) rustLine(b []byte) bool {
 }
 
 // otherLine reads a line of a trace whose frames are indented.
-func (t *trace) otherLine(b []byte) bool {
+func (t *Trace) otherLine(b []byte) bool {
 	trimmed := bytes.TrimLeft(b, " \t")
 	indented := len(trimmed) < len(b)
 	switch {
@@ -386,7 +378,7 @@ func (t *trace) otherLine(b []byte) bool {
 
 // sourceLine reads what node writes before the type of an error: a line of the source, a
 // mark below it, and nothing. What is thrown may be no error, and has no type then.
-func (t *trace) sourceLine(b, trimmed []byte) bool {
+func (t *Trace) sourceLine(b, trimmed []byte) bool {
 	const most = 8
 	switch {
 	case t.lines == 2:
@@ -409,7 +401,7 @@ func (t *trace) sourceLine(b, trimmed []byte) bool {
 }
 
 // frame notes the place of a frame: the first one that is in no library.
-func (t *trace) frame(b []byte) {
+func (t *Trace) frame(b []byte) {
 	place := b
 	if i := bytes.Index(b, []byte(":line ")); i >= 0 { // .NET
 		if from := bytes.LastIndex(b[:i], []byte(" in ")); from >= 0 {
@@ -438,7 +430,7 @@ func (t *trace) frame(b []byte) {
 	t.place = words.AppendPlace(t.place[:0], place)
 }
 
-func (t *trace) rubyLine(b []byte) {
+func (t *Trace) rubyLine(b []byte) {
 	t.place = words.AppendPlace(t.place, b[:bytes.Index(b, []byte(":in "))])
 	t.foreign = b[0] == '<'
 	if i := bytes.LastIndexByte(b, '('); i >= 0 && b[len(b)-1] == ')' {
@@ -447,7 +439,7 @@ func (t *trace) rubyLine(b []byte) {
 }
 
 // phpHead reads PHP Fatal error:  Uncaught RuntimeException: message in /app/x.php:3.
-func (t *trace) phpHead(b []byte) bool {
+func (t *Trace) phpHead(b []byte) bool {
 	if i := bytes.Index(b[:min(len(b), 120)], []byte("PHP message: ")); i >= 0 {
 		b = b[i+len("PHP message: "):]
 	} else if b[0] == '[' {
@@ -480,9 +472,18 @@ func (t *trace) phpHead(b []byte) bool {
 	return true
 }
 
+// IsOpen reports whether lines of it are being read.
+func (t *Trace) IsOpen() bool { return t.language != noTrace }
+
+// Close ends it, and appends its template to into where it counts: where it is one, and belongs to no line before.
+func (t *Trace) Close(into []byte) (template []byte, counts bool) {
+	defer func() { t.language = noTrace }()
+	return t.template(into)
+}
+
 // template appends what an error of several lines counts as: its type and place, or its
 // first line where no place was read. It reports false where the trace counts as none.
-func (t *trace) template(into []byte) ([]byte, bool) {
+func (t *Trace) template(into []byte) ([]byte, bool) {
 	switch {
 	case t.language == noTrace || t.counted || t.language == python && t.untyped:
 		return into, false
