@@ -66,9 +66,7 @@ func (l *log) rotate() {
 // upkeep returns a collector with nothing but what is on the disk, in place of the one before.
 func (l *log) upkeep(state string) (answer func() string) {
 	l.t.Helper()
-	if l.last != nil {
-		l.last.Close()
-	}
+	l.stop()
 	d := engineOf(l.t, l.path, target.DockerConfig{Name: "s", Root: "/", LogState: state,
 		Logs: target.LogFields{Level: "level", Message: "message", Path: "path", Duration: "duration_ms", Slow: time.Second}})
 	l.last = d
@@ -76,6 +74,14 @@ func (l *log) upkeep(state string) (answer func() string) {
 	return func() string {
 		l.t.Helper()
 		return collectortest.Answer(l.t, c)
+	}
+}
+
+// stop ends the collector that runs, if there is one.
+func (l *log) stop() {
+	if l.last != nil {
+		l.last.Close()
+		l.last = nil
 	}
 }
 
@@ -124,6 +130,7 @@ func TestRestart(t *testing.T) {
 	expect(t, "nothing new", third(), `upkeep_logs_lines_total{server="s",service="shadow"} 17`,
 		`upkeep_logs_requests_total{server="s",service="shadow",endpoint="/users/:id"} 14`)
 
+	l.stop()
 	for n := range 3 { // more than the files that are kept
 		l.write(request(n))
 		l.rotate()
