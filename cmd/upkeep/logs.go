@@ -92,7 +92,9 @@ func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured
 		if err != nil {
 			faults = append(faults, err)
 		}
-		reports[name] = r
+		if r.Lines > 0 || err == nil {
+			reports[name] = r
+		}
 	}
 	if o.json {
 		return errors.Join(append(faults, printJSON(w, reports))...)

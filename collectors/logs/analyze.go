@@ -75,7 +75,7 @@ func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 		})
 	}
 	for _, file := range files {
-		parts, err := share.Split(file, o.Plain)
+		parts, err := split(file, o)
 		if err != nil {
 			mu.Lock()
 			faults = append(faults, err)
@@ -88,6 +88,21 @@ func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 	close(work)
 	workers.Wait()
 	return total.report(), errors.Join(faults...)
+}
+
+// split cuts a file into pieces.
+func split(file string, o Options) ([]share.Part, error) {
+	f, err := files.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	mark := make([]byte, 2)
+	_, _ = f.ReadAt(mark, 0) // a shorter one has no mark
+	_ = f.Close()            // read only
+	if string(mark) == "\xff\xfe" || string(mark) == "\xfe\xff" {
+		return nil, fmt.Errorf("%s: it is UTF-16, which is not read; convert it: iconv -f UTF-16 -t UTF-8", file)
+	}
+	return share.Split(file, o.Plain)
 }
 
 // read reads a piece of a file.
@@ -112,7 +127,11 @@ func read(ctx context.Context, p share.Part, o Options) (*tally, error) {
 		return t, fmt.Errorf("%s: %w", p.File, err)
 	}
 	c.finish()
-	return t, nil
+	if c.cut > 0 {
+		err = fmt.Errorf("%s: %d lines are longer than %d MiB; of each, only the beginning and the end were read",
+			p.File, c.cut, lineMost>>20)
+	}
+	return t, err
 }
 
 // A counter counts what it reads.
@@ -125,6 +144,7 @@ type counter struct {
 
 	long []byte // the beginning of a line that is too long for the buffer; nil: none is being read
 	end  []byte // the end of what was read of it
+	cut  int    // lines that were too long
 }
 
 // lineMost is how long a line of a file may be to be read as a whole: the driver's are much
@@ -196,6 +216,7 @@ func (c *counter) line(b []byte) {
 		c.reader.whole(0, c.long, c.end, &c.rec)
 		c.tally.add(&c.rec)
 		c.long, c.end = nil, nil
+		c.cut++
 		return
 	}
 	if c.since != nil && before(b, c.since) {

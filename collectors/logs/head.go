@@ -39,6 +39,7 @@ func csvLog(b []byte, rec *record) bool {
 			}
 		case text:
 			rec.severity, rec.message = found, value
+			rec.open = bytes.Count(b, []byte{'"'})%2 == 1 // b begins with this value
 			return true
 		}
 		if !ok {

@@ -25,6 +25,7 @@ type reader struct {
 	skip      [2]bool        // the line was too long: its rest is passed over
 	last      [2][]byte      // the end of what is passed over
 	traces    [2]trace.Trace
+	csv       [2]int // lines of a record of csvlog that goes on; 0: none does
 	inner     []byte
 	shapes    []*shape
 	members   []member
@@ -107,6 +108,10 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	t := &r.traces[stream]
 	coloured := words.ColouredLevel(b)
 	b = words.Uncoloured(bytes.TrimRight(b, "\r\n"))
+	if r.goesOn(stream, b) {
+		*rec = record{message: b}
+		return
+	}
 	if t.IsOpen() && t.Takes(b) {
 		*rec = record{message: b}
 		return
@@ -135,7 +140,30 @@ func (r *reader) whole(stream int, b, last []byte, rec *record) {
 	if rec.severity == words.Unleveled && len(b) > 0 && b[0] != ' ' && b[0] != '\t' {
 		rec.severity = r.otherwise
 	}
+	if rec.open {
+		r.csv[stream] = 1
+	}
 	t.After(b, rec.severity)
+}
+
+// csvMost is how many lines a record of csvlog has at most; what looks like more was cut.
+const csvMost = 10000
+
+// goesOn reports whether a line belongs to a record of csvlog that began before: a statement, say, of several lines.
+// Another record ends one that was cut.
+func (r *reader) goesOn(stream int, b []byte) bool {
+	n := &r.csv[stream]
+	if *n == 0 {
+		return false
+	}
+	if *n++; *n > csvMost || csvLog(b, new(record)) {
+		*n = 0
+		return false
+	}
+	if bytes.Count(b, []byte{'"'})%2 == 1 {
+		*n = 0
+	}
+	return true
 }
 
 // close ends an open trace and returns its template where it counts.
@@ -209,7 +237,7 @@ func (r *reader) fast(b []byte, rec *record) bool {
 		return false
 	}
 	stream, ok := tail(rest[2:])
-	if !ok || len(r.partial[stream]) > 0 || r.skip[stream] || r.traces[stream].Busy() {
+	if !ok || len(r.partial[stream]) > 0 || r.skip[stream] || r.traces[stream].Busy() || r.csv[stream] > 0 {
 		return false
 	}
 	rec.json = true

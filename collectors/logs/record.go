@@ -16,6 +16,8 @@ type record struct {
 	duration float64
 	timed    bool // duration is known, in milliseconds
 
+	open bool // of csvlog: a quote is open at the end of the line, so that the record goes on
+
 	// trace is the template of an error of several lines that has ended before this one;
 	// empty: none has.
 	trace []byte

@@ -89,6 +89,8 @@ type world struct {
 	torn   map[int]bool    // lines of which the end was never written
 	lost   bool            // a line was lost that none could have read
 	unseen bool            // a file was
+	looked bool            // since the reader was started
+	before map[int]bool    // lines of a file that was gone before the reader looked for the first time
 }
 
 func (w *world) do(format string, args ...any) {
@@ -186,6 +188,7 @@ func (w *world) remove(path string) {
 			w.owed[n] = true
 		} else if w.sink.seen[n] == 0 {
 			w.lost = true
+			w.before[n] = !w.looked
 		}
 	}
 	w.must(os.Remove(path))
@@ -299,7 +302,7 @@ func (w *world) recreate() {
 func (w *world) start() {
 	w.sink = &sink{seen: maps.Clone(w.counts)}
 	w.budget = follow.Budget{Free: 50}
-	w.known, w.base = make(map[uint64]bool), w.created
+	w.known, w.base, w.looked = make(map[uint64]bool), w.created, false
 	w.reader = &follow.Log{Sink: w.sink, Budget: &w.budget, Now: func() time.Time { return w.now },
 		Created: func() (uint64, bool) { return w.created - w.base, true },
 		Plain:   w.plain, Open: func() (*target.LogFolder, error) {
@@ -328,6 +331,7 @@ func (w *world) kill() {
 func (w *world) look(save bool) {
 	w.t.Helper()
 	w.do("look")
+	w.looked = true
 	err := w.reader.Look(w.t.Context())
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -425,7 +429,8 @@ func history(t *testing.T, seed uint64, plain bool) {
 	folder := filepath.Join(t.TempDir(), "c1")
 	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 1)), folder: folder,
 		path: filepath.Join(folder, "c1-json.log"), owed: make(map[int]bool), torn: make(map[int]bool), counts: make(map[int]int),
-		now: time.Unix(1e9, 0), plain: plain}
+		before: make(map[int]bool),
+		now:    time.Unix(1e9, 0), plain: plain}
 	if plain {
 		w.path = filepath.Join(folder, "app.log")
 		w.extended = w.random.IntN(3) == 0
@@ -467,7 +472,7 @@ func history(t *testing.T, seed uint64, plain bool) {
 	}
 	missing := 0
 	for n := 1; n <= w.n; n++ {
-		if w.sink.seen[n] == 0 && !w.torn[n] {
+		if w.sink.seen[n] == 0 && !w.torn[n] && !w.before[n] {
 			missing++
 		}
 	}
