@@ -89,9 +89,7 @@ func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured
 		f := s.fields
 		r, err := logs.Analyze(ctx, s.files, logs.Options{Fields: logs.FieldsOf(target.LogFields(f)), Slow: f.Slow,
 			Since: moment, Plain: s.plain})
-		if err != nil {
-			faults = append(faults, err)
-		}
+		faults = append(faults, err)
 		if r.Lines > 0 || err == nil {
 			reports[name] = r
 		}

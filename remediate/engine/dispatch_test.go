@@ -169,6 +169,7 @@ func TestWrongSteps(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *harness) {
 				e, _ := h.live()
+				pass(time.Second) // its first look is over: it decides by what is in force when a look begins
 				policies := h.policies()
 				rebuild := policies[0].Steps[0]
 				rebuild.Action, rebuild.With = "machine/rebuild", map[string]string{"cuts": test.with}
