@@ -62,19 +62,12 @@ func (c *fileLines) collect(ctx context.Context, w *collectors.Writer) error {
 	if len(c.sources) == 0 || ctx.Err() != nil {
 		return context.Cause(ctx) // there is nothing to read
 	}
-	select {
-	case c.lock <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	save, err := c.count(ctx, w)
-	return errors.Join(err, save())
+	return c.counting(ctx, func() (func() error, error) { return c.count(ctx, w) })
 }
 
 // count reads the logs and writes what was counted. What it returns is to be saved before that is
 // exported.
 func (c *fileLines) count(ctx context.Context, w *collectors.Writer) (save func() error, fault error) {
-	defer func() { <-c.lock }()
 	faults := []error{c.restore()}
 	c.prune()
 	c.limit = w.Limit()

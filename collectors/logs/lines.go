@@ -104,20 +104,13 @@ func (c *lines) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil && containers == nil {
 		return err
 	}
-	select {
-	case c.lock <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	save, err := c.count(ctx, containers, err, w)
-	return errors.Join(err, save())
+	return c.counting(ctx, func() (func() error, error) { return c.count(ctx, containers, err, w) })
 }
 
 // count reads the logs and writes what was counted. What it returns is to be saved before that is
 // exported. The containers are not all where there is an error.
 func (c *lines) count(ctx context.Context, containers []target.Container, err error, w *collectors.Writer) (
 	save func() error, fault error) {
-	defer func() { <-c.lock }()
 	faults := []error{err, c.restore()}
 	c.limit = w.Limit()
 	c.start()

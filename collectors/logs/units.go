@@ -60,18 +60,11 @@ func (c *journalLines) collect(ctx context.Context, w *collectors.Writer) error 
 	if len(c.journal.Units) == 0 || ctx.Err() != nil {
 		return context.Cause(ctx) // there is nothing to read
 	}
-	select {
-	case c.lock <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	save, err := c.count(ctx, w)
-	return errors.Join(err, save())
+	return c.counting(ctx, func() (func() error, error) { return c.count(ctx, w) })
 }
 
 // count writes what was counted. What it returns is to be saved before that is exported.
 func (c *journalLines) count(ctx context.Context, w *collectors.Writer) (save func() error, fault error) {
-	defer func() { <-c.lock }()
 	faults := []error{c.restore()}
 	c.limit = w.Limit()
 	if !c.running && !c.gone() {

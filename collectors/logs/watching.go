@@ -74,6 +74,20 @@ func (c *following) used(ctx context.Context, do func(context.Context)) (write f
 	return c.saveChanges()
 }
 
+// counting calls count while nothing else uses the logs, and then saves what was counted: reading goes on meanwhile.
+func (c *following) counting(ctx context.Context, count func() (save func() error, fault error)) error {
+	select {
+	case c.lock <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	save, err := func() (func() error, error) {
+		defer func() { <-c.lock }() // also where it panics
+		return count()
+	}()
+	return errors.Join(err, save())
+}
+
 func (c *following) stop() {
 	c.lock <- struct{}{}
 	defer func() { <-c.lock }()
